@@ -1,0 +1,1 @@
+"""Families of evidence: who deviates from its own past, one family a file, all on one scale (Z)."""

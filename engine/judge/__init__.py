@@ -1,0 +1,1 @@
+"""From evidence to an incident with a cause, a change and a confidence."""

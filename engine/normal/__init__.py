@@ -1,0 +1,1 @@
+"""What is usual: baselines, features, models, index."""

@@ -1,0 +1,64 @@
+"""Capped string dictionaries: a string's code outlives the request it came with; code 0 is "other" (the cap was reached, or absent)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+#: Most codes a kind may hold; past it everything new is code 0 and counted.
+CAPS = {"service": 4096, "operation": 65536, "template": 65536, "series": 131072, "value": 65536, "resource": 16384}
+LONGEST_BYTES = {"template": 256, "series": 1024}
+LONGEST_BYTES_DEFAULT = 256
+
+
+class StringTable(Protocol):
+    """What a decoder needs of a dictionary."""
+
+    def intern(self, kind: str, text: str) -> int:
+        """Code of a text, a new one if it was not seen before."""
+        ...
+
+    def text(self, kind: str, code: int) -> str:
+        """Text of a code, "" for 0."""
+        ...
+
+
+class Strings:
+    """Append-only dictionaries, one a kind. Codes order nothing and are never written to disk.
+
+    >>> strings = Strings()
+    >>> strings.intern("service", "cart"), strings.intern("service", "cart"), strings.text("service", 1)
+    (1, 1, 'cart')
+    """
+
+    def __init__(self, caps: dict[str, int] | None = None) -> None:
+        self.caps = dict(CAPS if caps is None else caps)
+        self.overflowed: Counter[str] = Counter()
+        self._codes: dict[str, dict[str, int]] = {kind: {"": 0} for kind in self.caps}
+        self._texts: dict[str, list[str]] = {kind: [""] for kind in self.caps}
+
+    def intern(self, kind: str, text: str) -> int:
+        """Code of a text; 0 (and counted in `overflowed`) once the kind is full. Texts are cut to the kind's longest."""
+        codes = self._codes[kind]
+        code = codes.get(text)
+        if code is not None:
+            return code
+        longest = LONGEST_BYTES.get(kind, LONGEST_BYTES_DEFAULT)
+        if len(text) > longest:
+            return self.intern(kind, text[:longest])
+        texts = self._texts[kind]
+        if len(texts) >= self.caps[kind]:
+            self.overflowed[kind] += 1
+            return 0
+        codes[text] = len(texts)
+        texts.append(text)
+        return len(texts) - 1
+
+    def text(self, kind: str, code: int) -> str:
+        """Text of a code; "" for 0 and for codes that were never given out."""
+        texts = self._texts[kind]
+        return texts[code] if 0 <= code < len(texts) else ""
+
+    def size(self, kind: str) -> int:
+        """Codes given out, the 0 included."""
+        return len(self._texts[kind])

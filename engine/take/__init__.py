@@ -1,0 +1,1 @@
+"""From batches to joined spans, templates, series and changes."""

@@ -1,0 +1,1 @@
+"""Every shape of a change event to one ConfigChange."""

@@ -1,0 +1,1 @@
+"""OTLP servers: gRPC and HTTP."""

@@ -1,0 +1,1 @@
+"""Where findings go: one destination a file."""
