@@ -101,7 +101,7 @@ class SpanColumns:
     """One row a span; the time of a span is its end."""
 
     time_ns: I64
-    resource: I32  # code in Batch.resources
+    resource: I32  # code in engine.strings.Resources
     trace_hi: U64
     trace_lo: U64
     span: U64
@@ -129,8 +129,10 @@ class LogColumns:
     span: U64
     severity: U8  # OTLP SeverityNumber
     template: I32  # kind "template": the folded body
-    exception: I32  # kind "template": folded exception type, message and innermost frames
+    exception: I32  # kind "text": exception type, message and stack (exception.*, *.stacktrace, stack, error.message), cut, not folded
     event_name: I32  # kind "value"
+    peer: I32  # kind "value": server.address, peer.service, upstream.host, ...; 0: none
+    statement: I32  # kind "template": folded db.query.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,7 @@ class ConfigChange:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One export, in columns. `resources` is the receiver's whole table: codes outlive the batch."""
+    """One export, in columns. Codes are of the receiver's Strings and Resources: they outlive the batch."""
 
     spans: SpanColumns | None = None
     logs: LogColumns | None = None

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
+from engine.records import Resource
+
 #: Most codes a kind may hold; past it everything new is code 0 and counted.
-CAPS = {"service": 4096, "operation": 65536, "template": 65536, "series": 131072, "value": 65536, "resource": 16384}
-LONGEST_BYTES = {"template": 256, "series": 1024}
-LONGEST_BYTES_DEFAULT = 256
+CAPS = {"service": 4096, "operation": 65536, "template": 65536, "series": 131072, "value": 65536, "text": 8192}
+RESOURCES_CAP = 16384
+#: A text is cut to this many characters.
+LONGEST = {"template": 256, "series": 1024, "text": 2048}
+LONGEST_DEFAULT = 256
 
 
 class StringTable(Protocol):
@@ -43,7 +47,7 @@ class Strings:
         code = codes.get(text)
         if code is not None:
             return code
-        longest = LONGEST_BYTES.get(kind, LONGEST_BYTES_DEFAULT)
+        longest = LONGEST.get(kind, LONGEST_DEFAULT)
         if len(text) > longest:
             return self.intern(kind, text[:longest])
         texts = self._texts[kind]
@@ -62,3 +66,30 @@ class Strings:
     def size(self, kind: str) -> int:
         """Codes given out, the 0 included."""
         return len(self._texts[kind])
+
+
+class Resources:
+    """Append-only table of who sends; code 0 is the nameless Resource()."""
+
+    def __init__(self, cap: int = RESOURCES_CAP) -> None:
+        self.cap = cap
+        self.overflowed = 0
+        self._codes: dict[Resource, int] = {Resource(): 0}
+        self._rows: list[Resource] = [Resource()]
+
+    def intern(self, resource: Resource) -> int:
+        """Code of a resource; 0 (and counted in `overflowed`) once the table is full."""
+        code = self._codes.get(resource)
+        if code is None:
+            if len(self._rows) >= self.cap:
+                self.overflowed += 1
+                return 0
+            code = self._codes[resource] = len(self._rows)
+            self._rows.append(resource)
+        return code
+
+    def __getitem__(self, code: int) -> Resource:
+        return self._rows[code]
+
+    def __len__(self) -> int:
+        return len(self._rows)

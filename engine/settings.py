@@ -1,0 +1,26 @@
+"""Every setting of the engine, with its default and unit. The service's settings file is checked against these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.records import MINUTE_NS, SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Settings of `engine.pipeline.Engine`. Durations in event time."""
+
+    window_ns: int = 10 * SECOND_NS  # windows close, and decisions happen, every this long
+    sliding_ns: int = 120 * SECOND_NS  # statistics run over this much, every window
+    block_ns: int = 60 * SECOND_NS  # baselines fold blocks of this length
+    lateness_ns: int = 10 * SECOND_NS  # watermark = earliest clock less this
+    source_silent_ns: int = 30 * SECOND_NS  # received time after which a silent source no longer holds the watermark
+    too_late_ns: int = 10 * MINUTE_NS  # items this far behind the watermark are dropped
+    ahead_ns: int = 60 * SECOND_NS  # live only: items this far ahead of received time move no clock
+    quarantine_ns: int = 10 * MINUTE_NS  # a block is learned this long after it closed, unless an incident covers it
+    keep_ns: int = 60 * MINUTE_NS  # windows kept for explaining
+    changes_ns: int = 4 * 60 * MINUTE_NS  # changes are looked up this far back
+    seed: int = 1  # of everything random
+    live: bool = False  # received time is the real clock (serve), not the recording's
+    rows: bool = True  # learned rows (embeddings) give evidence
