@@ -450,3 +450,17 @@ class Snapshot:
     scores: tuple[tuple[str, str, float], ...] = ()  # service, signal family, nats of the last window
     counters: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...] = ()  # metric name, labels, value: engine counters
     dropped: tuple[tuple[str, str, float], ...] = field(default=())  # what, reason, count
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """All items with time < end_ns that no earlier window had, sorted by (time, service, ids). Late ones keep their own time."""
+
+    start_ns: int
+    end_ns: int
+    spans: SpanColumns
+    logs: LogColumns
+    points: PointColumns
+    links: LinkColumns
+    changes: tuple[ConfigChange, ...] = ()
+    bounds: tuple[F64, ...] = ()
