@@ -1,0 +1,87 @@
+"""Columns as values: nothing, several as one, some rows of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.records import I64, LinkColumns, LogColumns, PointColumns, SpanColumns
+
+Columns = TypeVar("Columns", SpanColumns, LogColumns, PointColumns, LinkColumns)
+
+_DTYPES = {
+    **dict.fromkeys(("resource", "operation", "peer", "error_type", "message", "statement", "template", "exception"), np.int32),
+    **dict.fromkeys(("event_name", "series", "metric", "unit", "bounds"), np.int32),
+    **dict.fromkeys(("time_ns", "start_ns", "row", "counts_at"), np.int64),
+    **dict.fromkeys(("trace_hi", "trace_lo", "span", "parent", "count"), np.uint64),
+    **dict.fromkeys(("kind", "status", "peer_kind", "severity", "type", "temporality", "flags"), np.uint8),
+    **dict.fromkeys(("value", "sum", "counts"), np.float64),
+    "weight": np.float32,
+}
+
+
+def empty(kind: type[Columns]) -> Columns:
+    """Columns of no rows.
+
+    >>> len(empty(SpanColumns).time_ns), empty(PointColumns).counts_at.tolist()
+    (0, [0])
+    """
+    arrays = {field.name: np.zeros(1 if field.name == "counts_at" else 0, _DTYPES[field.name]) for field in fields(kind)}
+    return kind(**arrays)
+
+
+def concat(parts: Sequence[Columns], kind: type[Columns]) -> Columns:
+    """Several columns as one, rows in the order of `parts`. Point bounds must already point into one table."""
+    if not parts:
+        return empty(kind)
+    if len(parts) == 1:
+        return parts[0]
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(kind) if field.name != "counts_at"
+    }
+    if kind is PointColumns:
+        sizes = np.concatenate([np.diff(getattr(part, "counts_at")) for part in parts])  # noqa: B009 - parts are points here
+        arrays["counts_at"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return kind(**arrays)
+
+
+def select(columns: Columns, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Columns:
+    """The given rows (positions in their order, or a mask), ragged bucket counts included."""
+    positions = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows, np.intp)
+    if isinstance(columns, PointColumns):
+        return _select_points(columns, positions)
+    return replace(columns, **{field.name: getattr(columns, field.name)[positions] for field in fields(columns)})
+
+
+def _select_points(points: PointColumns, rows: npt.NDArray[np.intp]) -> PointColumns:
+    sizes = np.diff(points.counts_at)[rows]
+    counts_at = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    within = np.arange(counts_at[-1]) - np.repeat(counts_at[:-1], sizes)
+    counts = points.counts[np.repeat(points.counts_at[:-1][rows], sizes) + within]
+    plain = {field.name: getattr(points, field.name)[rows] for field in fields(points) if field.name not in ("counts", "counts_at")}
+    return PointColumns(**plain, counts=counts, counts_at=counts_at)
+
+
+def shift_bounds(points: PointColumns, by: int) -> PointColumns:
+    """Points whose bounds table was put behind `by` others."""
+    if by == 0 or not len(points.bounds):
+        return points
+    return replace(points, bounds=np.where(points.bounds >= 0, points.bounds + by, -1).astype(np.int32))
+
+
+def shift_rows(links: LinkColumns, by: int) -> LinkColumns:
+    """Links whose spans were put behind `by` others."""
+    return replace(links, row=(links.row + by).astype(np.int64)) if by else links
+
+
+def link_rows(links: LinkColumns, kept: I64, span_count: int) -> LinkColumns:
+    """Links of the spans at positions `kept`, with their row in that selection."""
+    new_row = np.full(span_count, -1, np.int64)
+    new_row[kept] = np.arange(len(kept))
+    found = np.flatnonzero(new_row[links.row] >= 0)
+    chosen = select(links, found)
+    return replace(chosen, row=new_row[chosen.row])
