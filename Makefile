@@ -1,0 +1,59 @@
+# Everything works on a fresh clone: the first target that needs Python sets up .venv. No other tool than make and Python >= 3.11 (with venv).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+#: PyPI's Linux wheels of torch bring 4 GB of GPU libraries; this index has those without.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+#: Recordings that `make eval` scores, and how many at a time.
+RECORDINGS ?= $(firstword $(WHENCE_RECORDINGS) $(wildcard ../shared/data) exporter/recordings)
+JOBS ?= 2
+
+.PHONY: help install demo test lint types format eval clean
+
+help:
+	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
+	@echo 'make test    every test (those that need otelcol, prometheus, ... on PATH are skipped without them)'
+	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
+	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
+	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo 'whence: setting up $(VENV) (once): numpy, faiss-cpu, grpcio, protobuf, torch (CPU build, for training), and what tests need;'
+	@echo '        about 300 MB to download, 1.3 GB on disk, no GPU libraries'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'whence needs Python 3.11 or later: make PYTHON=python3.12' >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --dry-run --no-deps --ignore-installed --report $(VENV)/torch.json -c constraints.txt torch 2> /dev/null || true
+	@index=; grep -q '+cpu' $(VENV)/torch.json 2> /dev/null || index='--extra-index-url $(TORCH_INDEX)'; \
+	$(BIN)/pip install --quiet --disable-pip-version-check $$index -c constraints.txt -e '.[dev]'
+	@if $(BIN)/pip list --disable-pip-version-check 2> /dev/null | grep -qi '^nvidia-'; then \
+	echo 'whence: GPU libraries were installed: make clean, then make TORCH_INDEX=<an index with CPU builds of torch>' >&2; exit 1; fi
+	@du -sh $(VENV) | awk '{ print "whence: installed, " $$1 " in $(VENV)" }'
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/whence demo
+
+test: $(STAMP)
+	$(BIN)/pytest -rs
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+eval: $(STAMP)
+	$(BIN)/whence eval $(RECORDINGS) --jobs $(JOBS) --report docs/accuracy.md
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find engine exporter tests -name __pycache__ -prune -exec rm -rf {} +
