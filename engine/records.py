@@ -241,6 +241,7 @@ class Batch:
     links: LinkColumns | None = None
     changes: tuple[ConfigChange, ...] = ()
     bounds: tuple[F64, ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()  # reason (exporter.decode.columns.Drop), items of the export that are in no column
 
 
 class Family(StrEnum):
@@ -280,6 +281,7 @@ class Evidence:
     peer: str = ""  # the other service of an edge
     for_opening: bool = True
     user_visible: bool = False
+    signal: str = ""  # traces, logs or metrics it was seen in; "": the family's usual one
 
     @property
     def score_nats(self) -> float:

@@ -1,0 +1,181 @@
+"""Openings: which evidence of a step is more than the alert budget allows for chance, and is held.
+
+A family's threshold is its reference, or higher where normal steps say so: with thousands of subjects tested every step the largest
+of them is what a threshold has to pay for, so it is the tail of that maximum that is watched, and not any single subject.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine.records import HOUR_NS, MINUTE_NS, Evidence, Family
+
+#: Z from which a family may open. Flow, gap, self time and resource: measured on recorded failures (README, "Openings"); errors and
+#: absence: 12 nats, a chance of 6e-6 by their own binomial and Poisson tails; the rest have no reference and are held to 6.
+REFERENCE_Z: Mapping[Family, float] = {
+    Family.FLOW: 3.5,
+    Family.GAP: 4.0,
+    Family.SELF_TIME: 4.0,
+    Family.RESOURCE: 6.0,
+    Family.ERROR: math.sqrt(24.0),
+    Family.ABSENCE: math.sqrt(24.0),
+    Family.METRIC: 4.0,
+    Family.RATE: 6.0,
+    Family.ROW: 6.0,
+}
+#: Families whose statistic is a count against chance: nothing is gained by seeing them twice.
+AT_ONCE = frozenset({Family.ERROR, Family.ABSENCE})
+#: Families that never open alone: a second family of the service has to agree.
+NEVER_ALONE = frozenset({Family.ROW, Family.RATE})
+#: Families where only an increase is bad.
+UP_IS_BAD = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE, Family.ERROR})
+#: Least change, as a share of what was expected, that anyone would call a change; for the families that compare two like quantities.
+MINIMUM_SHARE = 0.1
+COMPARED = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE})
+
+HOLD_STEPS = 3  # a subject that departs in two of this many steps is held
+TAIL_QUANTILE = 0.9
+TAIL_LEAST = 60  # block maxima before a tail may raise a threshold
+TAIL_MOST = 2880  # two days of minutes
+THRESHOLD_MOST = 1.5  # times the reference: a tail that wants more belongs to a broken family, not to a threshold
+
+
+class Tail:
+    """Maximum over all subjects in each normal minute, and the level that the next ones exceed once a budget.
+
+    With m block maxima in nats, u their 90 % point and e the mean excess of those above it, the tail is taken as exponential (a maximum
+    of Z has a Gumbel tail in Z^2 / 2; Gumbel 1958, Coles 2001 section 4):
+
+        level(budget) = u + e * ln(0.1 * budget / block)
+
+    >>> tail = Tail()
+    >>> for minute in range(100):
+    ...     tail.take(minute * MINUTE_NS, 1.0 + minute / 100)
+    >>> round(tail.level(HOUR_NS), 2)
+    1.97
+    """
+
+    def __init__(self) -> None:
+        self._order: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._block = -1
+        self._largest = 0.0
+
+    def take(self, now_ns: int, nats: float) -> None:
+        """Add the maximum of one normal step."""
+        block = now_ns // MINUTE_NS
+        if block != self._block:
+            if self._block >= 0:
+                self._push(self._largest)
+            self._block, self._largest = block, 0.0
+        self._largest = max(self._largest, nats)
+
+    def _push(self, nats: float) -> None:
+        self._order.append(nats)
+        insort(self._sorted, nats)
+        if len(self._order) > TAIL_MOST:
+            self._sorted.remove(self._order.popleft())
+
+    def level(self, budget_ns: int) -> float:
+        """Nats that normal blocks exceed about once in `budget_ns`; 0 while there are too few of them."""
+        count = len(self._sorted)
+        if count < TAIL_LEAST:
+            return 0.0
+        at = int(TAIL_QUANTILE * count)
+        base = self._sorted[at]
+        above = self._sorted[at:]
+        excess = sum(above) / len(above) - base
+        return base + excess * math.log(max(1.0, (1 - TAIL_QUANTILE) * budget_ns / MINUTE_NS))
+
+    def state(self) -> list[float]:
+        """Block maxima, oldest first."""
+        return list(self._order)
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take the maxima of an earlier `state`."""
+        self._order = deque(state)
+        self._sorted = sorted(state)
+
+
+class Departure(NamedTuple):
+    """Evidence beyond its threshold. `held` says why it may open an incident; "" when it may not yet."""
+
+    evidence: Evidence
+    ratio: float  # z / threshold, at least 1
+    held: str
+
+
+def is_bad(item: Evidence) -> bool:
+    """True if the deviation has the bad direction and a size that matters; quantities that are not finite are let through.
+
+    >>> gap = Evidence(Family.GAP, "cart", "cart calls db", 0, 1, 9.0, 10.5, 10.0, 50, "ms", "")
+    >>> is_bad(gap)  # half a millisecond on ten
+    False
+    """
+    if not (math.isfinite(item.observed) and math.isfinite(item.expected)):
+        return True
+    if item.family in UP_IS_BAD and item.observed < item.expected:
+        return False
+    return item.family not in COMPARED or abs(item.observed - item.expected) >= MINIMUM_SHARE * abs(item.expected)
+
+
+class Detector:
+    """Departures of each step; keeps the normal maxima and, for the hold, who departed in the last steps."""
+
+    def __init__(self, *, budget_ns: int = 24 * HOUR_NS) -> None:
+        self.budget_ns = budget_ns
+        self._tails: dict[Family, Tail] = {family: Tail() for family in Family}
+        self._recent: deque[set[tuple[Family, str, str]]] = deque(maxlen=HOLD_STEPS)
+
+    def threshold(self, family: Family) -> float:
+        """Z from which the family departs: its reference, or what the budget asks for, at most 1.5 references."""
+        reference = REFERENCE_Z[family]
+        budget = math.sqrt(2 * self._tails[family].level(self.budget_ns))
+        return min(max(reference, budget), THRESHOLD_MOST * reference)
+
+    def step(self, evidence: Sequence[Evidence], now_ns: int, *, normal: bool) -> list[Departure]:
+        """Departures of one step, strongest first. `normal`: no incident is live, so the maxima are learned, too."""
+        largest = dict.fromkeys(Family, 0.0)
+        beyond: list[tuple[float, Evidence]] = []
+        thresholds = {family: self.threshold(family) for family in Family}
+        for item in evidence:
+            if not item.for_opening or not is_bad(item):
+                continue
+            largest[item.family] = max(largest[item.family], item.score_nats)
+            if item.z >= thresholds[item.family]:
+                beyond.append((item.z / thresholds[item.family], item))
+        if normal:
+            for family, nats in largest.items():
+                if nats > 0:  # a family without data says nothing of its tail
+                    self._tails[family].take(now_ns, nats)
+        seen = {(item.family, item.service, item.subject) for _, item in beyond}
+        departures = [Departure(item, ratio, self._held(item, seen)) for ratio, item in beyond]
+        self._recent.append(seen)
+        return sorted(departures, key=lambda one: (-one.ratio, one.evidence.service, one.evidence.subject))
+
+    def _held(self, item: Evidence, seen: set[tuple[Family, str, str]]) -> str:
+        others = {family for family, service, _ in seen if service == item.service and family != item.family}
+        if others - NEVER_ALONE:
+            return "another family agrees"
+        if item.family in NEVER_ALONE:
+            return ""
+        if item.family in AT_ONCE:
+            return "counted against chance"
+        if sum(family == item.family and service == item.service for family, service, _ in seen) > 1:
+            return "another series agrees"
+        if any((item.family, item.service, item.subject) in step for step in self._recent):
+            return "recurred"
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """Normal maxima by family."""
+        return {family.value: tail.state() for family, tail in self._tails.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the maxima of an earlier `state`; families that it lacks start empty."""
+        for family, tail in self._tails.items():
+            tail.restore(state.get(family.value, ()))
