@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.records import MINUTE_NS, SECOND_NS
+from engine.records import MINUTE_NS, SECOND_NS, Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,4 @@ class EngineSettings:
     series_rows: int = 8192  # metric series kept; more are dropped and counted
     series_slots: int = 720  # values kept of a series
     series_slot_ns: int = 60 * SECOND_NS  # points of a series closer together than this become one value
+    without: tuple[Family, ...] = ()  # families left out of every decision: what a family is worth is measured this way
