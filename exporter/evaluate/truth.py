@@ -1,0 +1,170 @@
+"""What is known of a recording: `NAME.truth.json` beside it. No other module opens these files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.records import MINUTE_NS, SECOND_NS
+from exporter.recording import RecordingError, find, stem
+
+SUFFIX = ".truth.json"
+#: How long an issue is looked at where the truth gives its start only.
+ISSUE_NS = 30 * MINUTE_NS
+#: An alert comes after its symptom by up to this much; where only the alert is known, an incident may open that long before it.
+ALERT_LAG_NS = 15 * MINUTE_NS
+NONE = "none"  # the answer "no change did this"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTruth:
+    """The change that did it: its id, and the ids of deploys that carried it; (NONE, ()) when no change did."""
+
+    id: str
+    carried_by: tuple[str, ...] = ()
+
+    def is_named_by(self, answer: str) -> bool:
+        """Whether an answer names the change, or a deploy that carried it."""
+        return answer == self.id or answer in self.carried_by
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failure: when, where, and what did it. Times in ns."""
+
+    case: str
+    kind: str
+    root: str
+    onset_ns: int
+    given_ns: tuple[int, int]  # the window that is explained when the time of the fault is given
+    found_from_ns: int  # an incident that opens from here on may be this fault's
+    alert_ns: int
+    alert_metric: str  # "": no alert
+    change: ChangeTruth | None  # None: the recording holds no changes
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The truth of one recording."""
+
+    recording: Path
+    system: str
+    scenario: str  # "": the system has none
+    candidates: tuple[str, ...]  # services that a ranking may name
+    faults: tuple[Fault, ...]  # in time order
+    detection: bool  # False: the normal period is borrowed, so detection is not scored
+    normal_ns: tuple[int, int] | None  # a period that other recordings of the set may repeat ...
+    normal_shift_ns: int  # ... shifted by this much
+    first_ns: int
+    last_ns: int
+
+
+def nanoseconds(text: str) -> int:
+    """RFC 3339 time -> ns since 1970, exact to the microsecond.
+
+    >>> nanoseconds("1970-01-01T00:00:01.5Z")
+    1500000000
+    """
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return int(moment.replace(microsecond=0).timestamp()) * SECOND_NS + moment.microsecond * 1000
+
+
+def load(recording: Path) -> Truth:
+    """The truth beside a recording.
+
+    Raises: RecordingError if there is none, or it is of no known shape.
+    """
+    path = recording.with_name(stem(recording) + SUFFIX)
+    try:
+        data = orjson.loads(path.read_bytes())
+        first_ns, last_ns = nanoseconds(data["first_time"]), nanoseconds(data["last_time"])
+        if "faults" in data:
+            faults = [_burst(fault) for fault in data["faults"]]
+        elif "issue_start" in data:
+            faults = [_issue(data)]
+        else:
+            faults = [_alert(data, last_ns)]
+        shift_seconds = data.get("normal_shift_seconds", 0)
+        normal = data["clean_windows"][0] if shift_seconds else None
+        return Truth(
+            recording=recording,
+            system=data["system"],
+            scenario=data.get("scenario", ""),
+            candidates=tuple(data["services"]),
+            faults=tuple(sorted(faults, key=lambda fault: fault.onset_ns)),
+            detection=data.get("own_normal_period", True),
+            normal_ns=(nanoseconds(normal["start"]), nanoseconds(normal["end"])) if normal else None,
+            normal_shift_ns=round(shift_seconds * SECOND_NS),
+            first_ns=first_ns,
+            last_ns=last_ns,
+        )
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror}") from error
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise RecordingError(f"{path}: no truth of a known shape: {type(error).__name__} {error}") from error
+
+
+def load_all(path: Path) -> list[Truth]:
+    """The truths of all recordings at or below a path that have one.
+
+    Raises: RecordingError if no recording there has one.
+    """
+    known = [recording for recording in find([path]) if recording.with_name(stem(recording) + SUFFIX).is_file()]
+    if not known:
+        raise RecordingError(f"{path}: no recording with NAME{SUFFIX} beside it")
+    return [load(recording) for recording in known]
+
+
+def _burst(data: Mapping[str, Any]) -> Fault:
+    """A fault injected at a known time, seen in a burst of telemetry."""
+    onset_ns, end_ns = nanoseconds(data["inject_time"]), nanoseconds(data["burst_end"])
+    return Fault(
+        case=data["case_id"],
+        kind=data["fault"],
+        root=data["root_cause_service"],
+        onset_ns=onset_ns,
+        given_ns=(onset_ns, end_ns),
+        found_from_ns=min(onset_ns - MINUTE_NS, nanoseconds(data["burst_start"])),
+        alert_ns=end_ns,
+        alert_metric="",
+        change=None,
+    )
+
+
+def _issue(data: Mapping[str, Any]) -> Fault:
+    """An issue with a known first row and a changed parameter behind it."""
+    onset_ns, alert = nanoseconds(data["issue_start"]), data["alert"]
+    return Fault(
+        case=data["case_id"],
+        kind=alert["metric"],
+        root=data["root_cause_service"],
+        onset_ns=onset_ns,
+        given_ns=(onset_ns, onset_ns + ISSUE_NS),
+        found_from_ns=onset_ns - MINUTE_NS,
+        alert_ns=nanoseconds(alert["time"]),
+        alert_metric="_".join((alert["metric"], alert["statistic"].lower())),
+        change=ChangeTruth(data["root_cause_change_id"] or NONE),
+    )
+
+
+def _alert(data: Mapping[str, Any], last_ns: int) -> Fault:
+    """An incident of which the truth gives the alert; it goes on to the end of the recording."""
+    alert = data["alert"]
+    fired_ns = nanoseconds(alert["fired_at"])
+    culprit = data["root_cause_change_id"]
+    return Fault(
+        case=data["case_id"],
+        kind="code" if culprit else NONE,
+        root=data["root_cause_service"],
+        onset_ns=fired_ns,
+        given_ns=(fired_ns, last_ns),
+        found_from_ns=fired_ns - ALERT_LAG_NS,
+        alert_ns=fired_ns,
+        alert_metric=alert["metric"],
+        change=ChangeTruth(culprit or NONE, tuple(data["root_cause_deployment_ids"])),
+    )
