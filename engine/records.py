@@ -282,6 +282,7 @@ class Evidence:
     for_opening: bool = True
     user_visible: bool = False
     signal: str = ""  # traces, logs or metrics it was seen in; "": the family's usual one
+    instance: str = ""  # the only instance of the service that shows it; "": several or unknown
 
     @property
     def score_nats(self) -> float:

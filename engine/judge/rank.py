@@ -124,31 +124,34 @@ def rank(
     table: Mapping[str, Mapping[Family, float]],
     calibration: Calibration,
     walk: Mapping[str, float] | None = None,
-    prior: Mapping[str, float] | None = None,
+    confirmed: Mapping[str, float] | None = None,
 ) -> tuple[tuple[Cause, ...], float]:
     """Causes, most probable first, and the probability of "something unseen".
 
-    Args: walk: `service_pagerank`, used when gamma > 0; prior: nats added to a service (a confirmed change in it).
+    Args: walk: `service_pagerank`, used when gamma > 0; confirmed: probability by service that a change in it did it, from changes
+    that are confirmed: p = confirmed + (1 - sum of confirmed) * p without.
     """
     score = scores(table)
-    for service in prior or ():
+    confirmed = confirmed or {}
+    for service in confirmed:
         score.setdefault(service, 0.0)
     names = sorted(score)
     if not names:
         return (), 1.0
-    nats = [score[name] ** 2 / (2 * calibration.temperature) + (prior or {}).get(name, 0.0) for name in names]
+    nats = [score[name] ** 2 / (2 * calibration.temperature) for name in names]
     if calibration.gamma > 0 and walk:
         least = min((share for share in walk.values() if share > 0), default=1.0)
         nats = [value + calibration.gamma * math.log(walk.get(name, 0.0) or least) for name, value in zip(names, nats, strict=True)]
     nats.append(calibration.unseen**2 / (2 * calibration.temperature))
     highest = max(nats)
     weights = [math.exp(value - highest) for value in nats]
-    total = sum(weights)
+    left = max(0.0, 1 - sum(confirmed.values())) / sum(weights)
     causes = [
-        Cause(name, score[name], weight / total, _loudest_first(table.get(name, {}))) for name, weight in zip(names, weights, strict=False)
+        Cause(name, score[name], confirmed.get(name, 0.0) + left * weight, _loudest_first(table.get(name, {})))
+        for name, weight in zip(names, weights, strict=False)
     ]
     causes.sort(key=lambda cause: (-cause.probability, -cause.score, cause.service))
-    return tuple(causes), weights[-1] / total
+    return tuple(causes), left * weights[-1]
 
 
 def _loudest_first(row: Mapping[Family, float]) -> tuple[tuple[str, float], ...]:

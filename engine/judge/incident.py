@@ -1,0 +1,335 @@
+"""The life of incidents: open, updated, resolved, reopened or merged, from the evidence of each step.
+
+An incident is one onset. What departs in the same step and is linked to it by calls or traces is its symptom. What departs after its
+own evidence has faded, led by another service, is a fault of its own: a new incident, whose history says what it was split from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from engine.judge.correlate import GAP_NS, Links, components
+from engine.judge.detect import AT_ONCE, Departure, Detector, is_bad
+from engine.judge.live import NOTHING, Live, differs, entry, live_of, live_plain, same, severity_of, signature, traces_of
+from engine.judge.rank import family_z, scores
+from engine.judge.words import AFFECTED_Z
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity, TopologyEdge
+
+QUIET_NS = 60 * SECOND_NS  # without departing evidence for this long, after the sliding span has passed it, an incident is resolved
+REOPEN_NS = 30 * MINUTE_NS  # the same place departing again within this is the same incident, reopened
+UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
+HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the departing services changed
+SPAN_NS = 10 * MINUTE_NS  # an incident is explained by its first ten minutes: later ones show what it spread to
+FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
+STRONG = 0.7  # of its peak, from which a step still shows the fault
+CALM = 0.4  # of a threshold: a service below it had not begun
+SPLIT_STEPS = 2  # steps that another service has to lead
+PLACES = 3  # services an incident may be about
+PLACE_PROBABILITY = 0.1
+HISTORY_MOST = 50
+TRACK_STEPS = 30
+LIVE_MOST = 50
+PAGE_AFTER_NS = 30 * SECOND_NS
+DAY_NS = 24 * HOUR_NS
+
+RANK_OF = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+
+
+class Conclude(Protocol):
+    """Explains a span of event time, as `Engine.explain`."""
+
+    def __call__(self, start_ns: int, end_ns: int) -> Finding:
+        """The finding for [start_ns, end_ns]."""
+        ...
+
+
+class Incidents:
+    """All incidents of one engine. Memory is bounded: 50 live ones, those resolved in the last half hour, 5 minutes of tracks."""
+
+    def __init__(self, *, detector: Detector | None = None, environment: str = "", sliding_ns: int = 120 * SECOND_NS) -> None:
+        self.detector = detector or Detector()
+        self.environment = environment
+        self.sliding_ns = sliding_ns
+        self.opened: Counter[str] = Counter()  # by state: open, reopened, merged, resolved
+        self.dropped = 0  # openings over LIVE_MOST
+        self._live: list[Live] = []
+        self._past: list[Live] = []
+        self._track: deque[tuple[int, dict[str, float]]] = deque(maxlen=TRACK_STEPS)
+        self._dismissed_ns: deque[int] = deque(maxlen=100)
+
+    def step(
+        self,
+        evidence: Sequence[Evidence],
+        now_ns: int,
+        conclude: Conclude,
+        *,
+        edges: Sequence[TopologyEdge] = (),
+        learning: Mapping[str, float] | None = None,
+    ) -> list[Incident]:
+        """Transitions of one closed window, in the order they are to be published.
+
+        Args: evidence of the sliding span that ends at `now_ns`; edges: the topology; learning: share learnt by service (1: ready).
+        """
+        departures = self.detector.step(evidence, now_ns, normal=not self._live)
+        ratios = self._ratios(evidence)
+        links, traces = Links(edges), traces_of(evidence)
+        loud = scores(family_z([one.evidence for one in departures], edges))
+        self._follow(ratios, set(loud), now_ns)
+        news: list[Live] = []
+        for part in components(loud, links, traces):
+            leader = min(part, key=lambda service: (-loud[service], service))
+            opened = self._place(leader, part, departures, links, now_ns)
+            if opened:
+                news.append(opened)
+        self._track.append((now_ns, ratios))
+        published = [self._conclude(live, live.incident.state, evidence, loud, now_ns, conclude, links, learning) for live in news]
+        for live in self._live:
+            if live not in news and self._due(live, loud, now_ns):
+                before = live.incident
+                after = self._conclude(live, IncidentState.UPDATED, evidence, loud, now_ns, conclude, links, learning)
+                if differs(before, after) or now_ns - before.published_ns >= UPDATE_NS:
+                    published.append(after)
+                else:
+                    live.incident = before
+        return published + self._merge(now_ns) + self._resolve(now_ns)
+
+    def active(self) -> tuple[Incident, ...]:
+        """Incidents that are not resolved, oldest first."""
+        return tuple(sorted((live.incident for live in self._live), key=lambda incident: (incident.opened_ns, incident.id)))
+
+    def abnormal(self) -> list[tuple[int, int]]:
+        """Spans that must not be learned: from a minute before each onset to the last departure."""
+        return sorted((live.incident.onset_ns - MINUTE_NS, live.departed_ns) for live in (*self._live, *self._past))
+
+    def dismiss(self, incident_id: str, now_ns: int) -> Incident | None:
+        """Close an incident that people say was none; None if it is not known. For a day, pages then ask for more."""
+        for live in (*self._live, *self._past):
+            if live.incident.id == incident_id:
+                if live.incident.page:
+                    self._dismissed_ns.append(now_ns)
+                return self._close(live, now_ns, "dismissed") if live in self._live else live.incident
+        return None
+
+    def acknowledge(self, incident_id: str) -> Incident | None:
+        """Mark an active incident as seen; None if it is not active."""
+        for live in self._live:
+            if live.incident.id == incident_id:
+                live.incident = replace(live.incident, acknowledged=True)
+                return live.incident
+        return None
+
+    # ------------------------------------------------------------ where evidence belongs
+
+    def _ratios(self, evidence: Sequence[Evidence]) -> dict[str, float]:
+        """Largest z / threshold by service, of evidence that may open."""
+        thresholds = {family: self.detector.threshold(family) for family in Family}
+        ratios: dict[str, float] = {}
+        for item in evidence:
+            if item.for_opening and is_bad(item):
+                ratios[item.service] = max(ratios.get(item.service, 0.0), item.z / thresholds[item.family])
+        return ratios
+
+    def _follow(self, ratios: Mapping[str, float], departing: set[str], now_ns: int) -> None:
+        for live in self._live:
+            live.strength = max((ratios.get(place, 0.0) for place in live.places), default=0.0)
+            live.peak = max(live.peak, live.strength)
+            if live.places & departing:
+                live.departed_ns = now_ns
+                if live.strength >= STRONG * live.peak:
+                    live.span_end_ns = now_ns
+
+    def _place(self, leader: str, part: frozenset[str], departures: Sequence[Departure], links: Links, now_ns: int) -> Live | None:
+        """Give a connected set of departing services to the incident it belongs to, or open one; the opened one, if so."""
+        owners = [live for live in self._live if leader in live.places]
+        if owners:
+            owner = max(owners, key=lambda live: live.incident.opened_ns)
+            owner.members |= part
+            owner.streak.clear()
+            return None
+        near = [
+            live for live in self._live if (live.places | live.members) & part or any(links.linked(leader, place) for place in live.places)
+        ]
+        onset_ns = self._onset(leader, now_ns)
+        for live in near:
+            faded = live.strength < max(1.0, FADED * live.peak)
+            if not faded and onset_ns - live.departed_ns <= GAP_NS:
+                live.members |= part
+                return None
+        held = [one for one in departures if one.evidence.service == leader and one.held]
+        if not held:
+            return None
+        split_from = ""
+        for live in near:
+            live.streak[leader] = live.streak.get(leader, 0) + 1
+            if live.streak[leader] < SPLIT_STEPS:
+                return None
+            split_from = live.incident.id
+        return self._open(leader, part, held[0].evidence, onset_ns, now_ns, split_from)
+
+    def _onset(self, service: str, now_ns: int) -> int:
+        """End of the last step in which the service was calm; at most one sliding span back."""
+        for time_ns, ratios in reversed(self._track):
+            if now_ns - time_ns >= self.sliding_ns:
+                break
+            if ratios.get(service, 0.0) < CALM:
+                return time_ns
+        return now_ns - self.sliding_ns
+
+    # ------------------------------------------------------------ transitions
+
+    def _open(self, leader: str, part: frozenset[str], first: Evidence, onset_ns: int, now_ns: int, split_from: str) -> Live | None:
+        known = next((live for live in reversed(self._past) if leader in live.places and now_ns - live.departed_ns <= REOPEN_NS), None)
+        if known is not None:
+            self._past.remove(known)
+            state, incident_id, before = IncidentState.REOPENED, known.incident.id, known.incident.history
+            opened_ns, acknowledged = known.incident.opened_ns, known.incident.acknowledged
+        elif len(self._live) >= LIVE_MOST:
+            self.dropped += 1
+            return None
+        else:
+            name = f"{self.environment}\x1f{first.service}\x1f{first.family}\x1f{first.subject}\x1f{now_ns}"
+            state, incident_id, before = IncidentState.OPEN, hashlib.sha256(name.encode()).hexdigest()[:16], ()
+            opened_ns, acknowledged = now_ns, False
+        history = (*before, entry(now_ns, f"split from {split_from}")) if split_from else before
+        incident = Incident(
+            id=incident_id,
+            state=state,
+            severity=known.incident.severity if known else Severity.INFO,
+            environment=self.environment,
+            opened_ns=opened_ns,
+            onset_ns=onset_ns,
+            updated_ns=now_ns,
+            published_ns=now_ns,
+            finding=NOTHING,
+            acknowledged=acknowledged,
+            page=known.incident.page if known else False,
+            history=history,
+        )
+        live = Live(incident, {leader}, set(part), 1.0, now_ns, now_ns, now_ns, ())
+        self._live.append(live)
+        self.opened[state.value] += 1
+        return live
+
+    def _due(self, live: Live, loud: Mapping[str, float], now_ns: int) -> bool:
+        if live.departed_ns != now_ns or live.span_end_ns <= live.incident.finding.end_ns:
+            return False
+        since_ns = now_ns - live.concluded_ns
+        return since_ns >= UPDATE_NS or (since_ns >= HURRY_NS and signature(live, loud) != live.concluded_for)
+
+    def _conclude(
+        self,
+        live: Live,
+        state: IncidentState,
+        evidence: Sequence[Evidence],
+        loud: Mapping[str, float],
+        now_ns: int,
+        conclude: Conclude,
+        links: Links,
+        learning: Mapping[str, float] | None,
+    ) -> Incident:
+        """Explain the incident's span anew and keep the result as its latest value."""
+        old = live.incident
+        finding = conclude(old.onset_ns, min(live.span_end_ns, old.onset_ns + SPAN_NS))
+        live.concluded_ns = now_ns
+        live.concluded_for = signature(live, loud)
+        about = [cause.service for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY]
+        live.places |= set(about)
+        severity = max(old.severity, severity_of(evidence, live.places, links), key=RANK_OF.__getitem__)
+        history = old.history
+        if finding.root != old.finding.root or state is not IncidentState.UPDATED:
+            history = (*history, entry(now_ns, f"{state.value}: {finding.root or 'no cause yet'} ({finding.confidence:.0%})"))[
+                -HISTORY_MOST:
+            ]
+        live.incident = replace(
+            old,
+            state=state,
+            severity=severity,
+            updated_ns=now_ns,
+            published_ns=now_ns,
+            finding=finding,
+            resolved_ns=None,
+            page=old.page or self._page(old, severity, finding, now_ns, learning),
+            history=history,
+        )
+        return live.incident
+
+    def _page(self, old: Incident, severity: Severity, finding: Finding, now_ns: int, learning: Mapping[str, float] | None) -> bool:
+        """True if people have to know: users feel it, it lasts, a cause is likely, and its service is learnt or needs no learning.
+
+        A page that was dismissed in the last day raises the bar to confirmed findings and to counted failures.
+        """
+        if severity is Severity.INFO or now_ns - old.onset_ns < PAGE_AFTER_NS:
+            return False
+        counted = any(item.family in AT_ONCE and item.z >= AFFECTED_Z for item in finding.evidence)
+        if any(now_ns - dismissed_ns < DAY_NS for dismissed_ns in self._dismissed_ns):
+            return counted or finding.verdict == "confirmed"
+        ready = learning is None or learning.get(finding.root, 0.0) >= 1.0
+        return counted or (ready and finding.verdict != "inconclusive")
+
+    def _merge(self, now_ns: int) -> list[Incident]:
+        """Incidents that began together and turn out to have one cause become the earliest of them."""
+        merged = []
+        for live in sorted(self._live, key=lambda one: (one.incident.opened_ns, one.incident.id), reverse=True):
+            into = next((other for other in self._live if other is not live and same(other.incident, live.incident)), None)
+            if into is not None:
+                into.members |= live.members
+                into.departed_ns = max(into.departed_ns, live.departed_ns)
+                self._live.remove(live)
+                self.opened[IncidentState.MERGED.value] += 1
+                history = (*live.incident.history, entry(now_ns, f"merged into {into.incident.id}"))
+                into.incident = replace(into.incident, history=(*into.incident.history, entry(now_ns, f"took in {live.incident.id}")))
+                merged.append(
+                    replace(
+                        live.incident,
+                        state=IncidentState.MERGED,
+                        merged_into=into.incident.id,
+                        updated_ns=now_ns,
+                        published_ns=now_ns,
+                        resolved_ns=now_ns,
+                        history=history,
+                    )
+                )
+        return merged
+
+    def _resolve(self, now_ns: int) -> list[Incident]:
+        self._past = [live for live in self._past if now_ns - live.departed_ns <= REOPEN_NS]
+        quiet = [live for live in self._live if now_ns - live.departed_ns >= QUIET_NS]
+        return [self._close(live, now_ns, "resolved") for live in quiet]
+
+    def _close(self, live: Live, now_ns: int, why: str) -> Incident:
+        self._live.remove(live)
+        self._past.append(live)
+        self.opened[IncidentState.RESOLVED.value] += 1
+        live.incident = replace(
+            live.incident,
+            state=IncidentState.RESOLVED,
+            updated_ns=now_ns,
+            published_ns=now_ns,
+            resolved_ns=now_ns,
+            history=(*live.incident.history, entry(now_ns, why))[-HISTORY_MOST:],
+        )
+        return live.incident
+
+    # ------------------------------------------------------------ state
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step needs, as plain values."""
+        return {
+            "detector": self.detector.state(),
+            "live": [live_plain(live) for live in self._live],
+            "past": [live_plain(live) for live in self._past],
+            "track": [[time_ns, ratios] for time_ns, ratios in self._track],
+            "dismissed_ns": list(self._dismissed_ns),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self.detector.restore(state["detector"])
+        self._live = [live_of(plain) for plain in state["live"]]
+        self._past = [live_of(plain) for plain in state["past"]]
+        self._track = deque(((time_ns, dict(ratios)) for time_ns, ratios in state["track"]), maxlen=TRACK_STEPS)
+        self._dismissed_ns = deque(state["dismissed_ns"], maxlen=100)

@@ -1,0 +1,108 @@
+"""A live incident between steps, and the judgements on it that need no more than its values."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.judge.correlate import Links
+from engine.judge.plain import from_plain, to_plain
+from engine.judge.words import AFFECTED_Z, clock
+from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, Incident, Severity
+
+CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critical
+CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
+TOGETHER_NS = 120 * SECOND_NS  # incidents that began within this and have one root are one
+TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
+FAILURES = frozenset({Family.ERROR, Family.ABSENCE})
+
+#: The finding of an incident before it was concluded for the first time.
+NOTHING = Finding(0, 0, 0, (), 0.0, "inconclusive", "unknown", (), (), Attribution("inconclusive", (), 0.0))
+
+
+@dataclass(slots=True)
+class Live:
+    """An incident that is not resolved, or may be reopened."""
+
+    incident: Incident
+    places: set[str]  # services it may be about
+    members: set[str]  # services that departed with it
+    peak: float  # largest z / threshold at its places
+    span_end_ns: int  # last step that still shows the fault at strength
+    departed_ns: int  # last step that departed
+    concluded_ns: int
+    concluded_for: tuple[str, ...] = ()  # leader and departing members when it was concluded
+    strength: float = 0.0  # z / threshold at its places in this step
+    streak: dict[str, int] = field(default_factory=dict)  # steps that another service led, by service
+
+
+def live_plain(live: Live) -> dict[str, Any]:
+    """Plain values of a live incident, for `state`."""
+    return {**to_plain(live), "places": sorted(live.places), "members": sorted(live.members)}
+
+
+def live_of(plain: Mapping[str, Any]) -> Live:
+    """The live incident that `live_plain` made."""
+    rest = {key: value for key, value in plain.items() if key not in {"incident", "places", "members", "concluded_for", "streak"}}
+    return Live(
+        incident=from_plain(Incident, plain["incident"]),
+        places=set(plain["places"]),
+        members=set(plain["members"]),
+        concluded_for=tuple(plain["concluded_for"]),
+        streak=dict(plain["streak"]),
+        **rest,
+    )
+
+
+def entry(now_ns: int, text: str) -> str:
+    """A line of an incident's history."""
+    return f"{clock(now_ns)} {text}"
+
+
+def signature(live: Live, loud: Mapping[str, float]) -> tuple[str, ...]:
+    """Leader, then all of the incident's departing services in alphabetical order: if it changes, the answer may."""
+    here = sorted(service for service in loud if service in live.members or service in live.places)
+    return (max(here, key=lambda service: loud[service]), *here) if here else ()
+
+
+def differs(before: Incident, after: Incident) -> bool:
+    """True if cause, blamed change, class of confidence, severity, page or affected services changed."""
+
+    def told(incident: Incident) -> tuple[object, ...]:
+        finding = incident.finding
+        change = finding.attribution.answer
+        return finding.root, finding.cause_type, change, finding.verdict, incident.severity, incident.page, frozenset(finding.affected)
+
+    return told(before) != told(after)
+
+
+def same(earlier: Incident, later: Incident) -> bool:
+    """True if `later` is `earlier` again: begun together, and one root."""
+    if (earlier.opened_ns, earlier.id) >= (later.opened_ns, later.id) or not earlier.finding.root:
+        return False
+    return earlier.finding.root == later.finding.root and abs(earlier.onset_ns - later.onset_ns) <= TOGETHER_NS
+
+
+def traces_of(evidence: Sequence[Evidence]) -> dict[str, frozenset[str]]:
+    """Example traces by service."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in evidence:
+        if item.trace_id:
+            found[item.service].add(item.trace_id)
+    return {service: frozenset(traces) for service, traces in found.items()}
+
+
+def severity_of(evidence: Sequence[Evidence], places: set[str], links: Links) -> Severity:
+    """From what users of linked services see: critical for failures and for three times the usual time, never from how odd a number is."""
+    worst = Severity.INFO
+    for item in evidence:
+        if not item.user_visible or item.z < AFFECTED_Z or not any(links.linked(item.service, place) for place in places):
+            continue
+        slow = item.family in TIMES and math.isfinite(item.observed) and item.observed >= CRITICAL_RATIO * item.expected > 0
+        if slow or (item.family in FAILURES and item.z >= CRITICAL_Z):
+            return Severity.CRITICAL
+        worst = Severity.WARNING
+    return worst
