@@ -1,0 +1,228 @@
+"""Rows as features: categories with their own code for unknown and overflow, numbers as deviations, a 64-bit key for equal rows.
+
+An *arrival row* has what the record itself says; a *window row* has what one (service, subject) did in a window. Fields that a kind
+lacks are NaN. Deviations are `2 asinh(z)` clipped to +-12, z in standard deviations of the subject's own past; arrival rows round them, so
+that equal rows are embedded and scored once. The first category is the service, the second the subject (operation, template, metric,
+change type): they are the identity of a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.records import F32, F64, I32, I64, U64, Bool
+
+CLIP = 12.0  # of a deviation: 2 asinh(200)
+ABSENT, OVERFLOW = 0, 1  # codes of a Dictionary
+UNKNOWN, MASK, RARE = 0, 1, 2  # codes of an Encoder; RARE is its overflow
+_RESERVED = 3
+SERVICE, SUBJECT = 0, 1  # category columns
+
+
+class Source(StrEnum):
+    """The four kinds of telemetry that have a model each."""
+
+    LOGS = "logs"
+    METRICS = "metrics"
+    TRACES = "traces"
+    CONFIG = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Names of a source's fields, in the order of the columns."""
+
+    source: Source
+    categories: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Categories, then numbers."""
+        return self.categories + self.numbers
+
+
+SCHEMAS = {
+    Source.TRACES: Schema(
+        Source.TRACES,
+        ("service", "operation", "status", "error type", "kind and peer"),
+        (
+            "duration",
+            "longest duration",
+            "self time",
+            "caller minus callee gap",
+            "queue time",
+            "span count",
+            "error count",
+            "database calls",
+            "flow surprisal",
+        ),
+    ),
+    Source.LOGS: Schema(
+        Source.LOGS,
+        ("service", "template", "severity", "exception type"),
+        ("time since this template", "count", "share of the service's lines"),
+    ),
+    Source.METRICS: Schema(
+        Source.METRICS,
+        ("service", "metric", "environment", "zone", "host bucket"),
+        ("deviation", "moving average 1 h", "deviation 1 h", "rate of change", "hour of day", "day of week"),
+    ),
+    Source.CONFIG: Schema(
+        Source.CONFIG,
+        ("service", "change type", "environment", "actor"),
+        ("files changed", "lines added", "lines removed", "parameters changed", "hour of day"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RowColumns:
+    """Rows of one source, each standing for `count` equal records; `codes` are of the source's dictionaries."""
+
+    codes: I32  # [n, categories]
+    numbers: F32  # [n, numbers], NaN: absent
+    key: U64  # [n] hash of the texts and numbers
+    time_ns: I64  # [n]
+    environment: I32  # [n] code of the extractor's environments
+    count: I64  # [n]
+    window: Bool  # [n] a window row
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def select(self, rows: npt.NDArray[np.intp] | Bool) -> RowColumns:
+        """The given rows."""
+        return RowColumns(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @staticmethod
+    def concat(parts: Sequence[RowColumns]) -> RowColumns:
+        """Several as one, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return RowColumns(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(RowColumns)))
+
+
+class Dictionary:
+    """Codes of the texts of one category, with their hashes; 0 is "absent", 1 is "overflow" (the cap was reached, counted).
+
+    >>> colours = Dictionary(cap=3)
+    >>> [colours.code(text) for text in ("red", "", "blue", "red")], colours.overflowed
+    ([2, 0, 1, 2], 1)
+    """
+
+    def __init__(self, cap: int = 65536) -> None:
+        self.cap = cap
+        self.overflowed = 0
+        self.texts: list[str] = ["", "\x00overflow"]
+        self._codes = {"": ABSENT}
+        self._hashes = np.array([_hash("\x00absent"), _hash("\x00overflow")] + [0] * 62, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def code(self, text: str) -> int:
+        """Code of a text, a new one if it is new."""
+        code = self._codes.get(text)
+        if code is not None:
+            return code
+        if len(self.texts) >= self.cap:
+            self.overflowed += 1
+            return OVERFLOW
+        code = self._codes[text] = len(self.texts)
+        self.texts.append(text)
+        if code >= len(self._hashes):
+            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
+        self._hashes[code] = _hash(text)
+        return code
+
+    def find(self, text: str) -> int | None:
+        """Code of a text if it has one."""
+        return self._codes.get(text)
+
+    def hashes(self, codes: I32) -> U64:
+        """Hash of each code's text."""
+        return self._hashes[codes]
+
+
+class Translation:
+    """Codes of another table (strings, resources, a pair packed into one number) as codes of a dictionary, looked up once each."""
+
+    def __init__(self, dictionary: Dictionary, text: Callable[[int], str]) -> None:
+        self.dictionary = dictionary
+        self._text = text
+        self._known: I32 = np.full(256, -1, np.int32)
+
+    def __call__(self, foreign: npt.NDArray[Any]) -> I32:
+        """Dictionary codes [n] of foreign codes [n] (non-negative)."""
+        if not len(foreign):
+            return np.zeros(0, np.int32)
+        top = int(foreign.max())
+        if top >= len(self._known):
+            grown = np.full(max(top + 1, 2 * len(self._known)), -1, np.int32)
+            grown[: len(self._known)] = self._known
+            self._known = grown
+        codes = self._known[foreign]
+        if (codes < 0).any():
+            for code in np.unique(foreign[codes < 0]).tolist():
+                self._known[code] = self.dictionary.code(self._text(code))
+            codes = self._known[foreign]
+        known: I32 = codes
+        return known
+
+
+def deviation(z: F64) -> F32:
+    """2 asinh(z) clipped to +-12: linear for small z (0.25 is 0.5), logarithmic for large ones (10 is 6, 200 is 12); NaN stays.
+
+    >>> deviation(np.array([0.25, -1.0, 10.0, 1e9])).round(1)
+    array([ 0.5, -1.8,  6. , 12. ], dtype=float32)
+    """
+    squeezed: F32 = np.clip(2 * np.arcsinh(z), -CLIP, CLIP).astype(np.float32)
+    return squeezed
+
+
+def quantised(z: F64) -> F32:
+    """`deviation`, rounded: what arrival rows hold.
+
+    >>> quantised(np.array([0.2, 3.0, np.nan])).tolist()
+    [0.0, 4.0, nan]
+    """
+    return np.round(deviation(z)) + np.float32(0)  # + 0: no negative zero
+
+
+def hash_rows(dictionaries: Sequence[Dictionary], codes: I32, numbers: F32) -> U64:
+    """64-bit key [n] of rows: of texts, never of codes, so that it survives a restart. Numbers count by their 32 bits, all NaN alike."""
+    key = np.full(len(codes), 0x9E3779B97F4A7C15, np.uint64)
+    for column, dictionary in enumerate(dictionaries):
+        key = _mix(key ^ dictionary.hashes(codes[:, column]))
+    bits = np.where(np.isnan(numbers), np.float32(np.nan), numbers + np.float32(0)).view(np.uint32).astype(np.uint64)
+    for column in range(bits.shape[1]):
+        key = _mix(key ^ (bits[:, column] + np.uint64(column << 33)))
+    return key
+
+
+def distinct(rows: RowColumns) -> RowColumns:
+    """One row a key, at its first time, with the counts of its equals."""
+    _, first, inverse = np.unique(rows.key, return_index=True, return_inverse=True)
+    counts = np.bincount(inverse, weights=rows.count, minlength=len(first)).astype(np.int64)
+    order = np.argsort(first, kind="stable")
+    chosen = rows.select(first[order])
+    return RowColumns(chosen.codes, chosen.numbers, chosen.key, chosen.time_ns, chosen.environment, counts[order], chosen.window)
+
+
+def _mix(x: U64) -> U64:
+    """splitmix64's finaliser (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
