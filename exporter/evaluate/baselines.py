@@ -17,6 +17,7 @@ from engine.strings import Resources, Strings
 HISTORY_NS = 6 * HOUR_NS
 FEWEST = 5
 NAMES = ("n-sigma", "baro-like", "loudest metric")
+CHANGE_NAMES = ("latest deploy", "latest change")
 
 
 class MetricLog:
@@ -73,11 +74,12 @@ class MetricLog:
                 best[name][service] = max(best[name][service], score)
         return {name: dict(scores) for name, scores in best.items()}
 
-    def latest_deploy(self, before_ns: int) -> str:
-        """Id of the last deploy before a time, of the last change of any kind where there are no deploys, "" where there is nothing."""
-        before = [(time, id) for id, (time, _) in self._changes.items() if time <= before_ns]
-        deploys = [(time, id) for time, id in before if self._changes[id][1] == ChangeType.DEPLOYMENT]
-        return max(deploys or before, default=(0, ""))[1]
+    def latest(self, before_ns: int) -> dict[str, str]:
+        """{method: id} of the last deploy and of the last change of any kind before a time; "" where there is none."""
+        before = [(time, id, type) for id, (time, type) in self._changes.items() if time <= before_ns]
+        deploys = [(time, id) for time, id, type in before if type == ChangeType.DEPLOYMENT]
+        every = [(time, id) for time, id, _ in before]
+        return {name: max(known, default=(0, ""))[1] for name, known in zip(CHANGE_NAMES, (deploys, every), strict=True)}
 
 
 def _deviations(normal: F64, x: F64) -> Mapping[str, float]:

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.evaluate.answers import Answer, NamedCause
 from exporter.evaluate.runner import Outcome
-from exporter.evaluate.score import Found, found, given
+from exporter.evaluate.score import Found, change_outcome, found, given, rank_of, ranked
 from exporter.evaluate.sets import FOUND, GIVEN, Detection, ScoredSet, as_recorded, original, set_name, sum_name
+from exporter.evaluate.stream import Answers
+from exporter.evaluate.truth import Truth
 
 
 @dataclass(slots=True)
 class Plain:
     """The plain methods on one set's cases."""
 
-    services: dict[str, list[dict[str, float]]] = field(default_factory=dict)  # method -> a case's service scores
-    latest_deploy: list[str] = field(default_factory=list)
+    ranks: dict[str, list[int | None]] = field(default_factory=dict)  # method -> the root's rank in each case
+    changes: dict[str, list[str]] = field(default_factory=dict)  # method -> outcome of each case (exporter.evaluate.score)
 
 
 @dataclass(slots=True)
@@ -26,6 +29,7 @@ class Evaluation:
     sets: list[ScoredSet] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)  # of the recordings that could be streamed
     failures: list[str] = field(default_factory=list)
+    plain: dict[str, Plain] = field(default_factory=dict)  # by set
     pages_false: int = 0
 
     def find(self, name: str, mode: str) -> ScoredSet | None:
@@ -47,6 +51,7 @@ def gather(outcomes: Sequence[Outcome], given_path: Path) -> Evaluation:
         name = set_name(truth, given_path)
         for target in filter(None, (name, sum_name(name))):
             _named(sets, target, GIVEN).cases += asked
+            _add_plain(evaluation.plain.setdefault(target, Plain()), truth, answers)
             if truth.detection:
                 in_found = _named(sets, target, FOUND)
                 in_found.cases += alone.cases
@@ -69,3 +74,14 @@ def _add(detection: Detection, outcome: Outcome, alone: Found) -> None:
     detection.extra += alone.extra
     detection.false |= {(*original(outcome.truth, time_ns), root) for time_ns, root in alone.false}
     detection.recorded_ns += as_recorded(outcome.truth, outcome.answers.recorded_ns)
+
+
+def _add_plain(plain: Plain, truth: Truth, answers: Answers) -> None:
+    """Add the plain methods' answers on one recording."""
+    for fault in truth.faults:
+        for name, scores in answers.plain.get(fault.case, {}).items():
+            causes = [NamedCause(service, score, score) for service, score in scores.items()]
+            plain.ranks.setdefault(name, []).append(rank_of(fault.root, ranked(causes, truth.candidates)))
+        if fault.change is not None:
+            for name, id in answers.latest.get(fault.case, {}).items():
+                plain.changes.setdefault(name, []).append(change_outcome(Answer(change=id), fault.change))

@@ -55,7 +55,7 @@ class Answers:
     explain_seconds: dict[str, float] = field(default_factory=dict)
     published: list[Publication] = field(default_factory=list)
     plain: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # case -> method -> service -> score
-    latest_deploy: dict[str, str] = field(default_factory=dict)
+    latest: dict[str, dict[str, str]] = field(default_factory=dict)  # case -> method -> change
     recorded_ns: list[tuple[int, int]] = field(default_factory=list)  # intervals without gaps
     seconds: float = 0.0
 
@@ -79,7 +79,7 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
         answers.explain_seconds[question.case] = time.perf_counter() - asked
         if plain:
             answers.plain[question.case] = metrics.scores(question.start_ns, question.end_ns, question.alert_metric)
-            answers.latest_deploy[question.case] = metrics.latest_deploy(question.alert_ns)
+            answers.latest[question.case] = metrics.latest(question.alert_ns)
 
     for line in lines(recording):
         batch = decode_json(line, strings, resources)
@@ -135,7 +135,7 @@ def as_data(answers: Answers) -> dict[str, Any]:
         "explain_seconds": answers.explain_seconds,
         "published": [as_json(publication) for publication in answers.published],
         "plain": answers.plain,
-        "latest_deploy": answers.latest_deploy,
+        "latest": answers.latest,
         "recorded_ns": answers.recorded_ns,
         "seconds": answers.seconds,
     }

@@ -1,0 +1,220 @@
+"""The report of an evaluation: the tables that are printed, and docs/accuracy.md with a calibration plot beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from exporter.evaluate.baselines import CHANGE_NAMES, NAMES
+from exporter.evaluate.figures import (
+    accuracy_at,
+    auroc,
+    average_at_5,
+    brier,
+    brier_of_constant,
+    calibration_bins,
+    calibration_error,
+    chance_at,
+    chance_average_at_5,
+    wilson,
+)
+from exporter.evaluate.gather import Evaluation
+from exporter.evaluate.plot import calibration_plot
+from exporter.evaluate.score import CHANGE_OUTCOMES, Scored
+from exporter.evaluate.sets import FOUND, GIVEN, ScoredSet
+from exporter.evaluate.tables import seconds, share, table
+
+#: A confidence from which an answer counts as sure.
+SURE = 0.8
+
+
+def ranking_table(evaluation: Evaluation) -> str:
+    """AC@k of every set and mode, with the plain methods and chance below the given ones."""
+    rows = []
+    for one in evaluation.sets:
+        low, high = wilson(sum(case.right for case in one.cases), len(one.cases))
+        rows.append([one.name, one.mode, *_accuracies(one.ranks), f"{low:.2f}-{high:.2f}", str(len(one.cases))])
+        if one.mode == GIVEN:
+            plain = evaluation.plain[one.name]
+            rows += [["", name, *_accuracies(plain.ranks[name]), "", ""] for name in NAMES if name in plain.ranks]
+            sizes = [case.candidates for case in one.cases]
+            rows.append(["", "chance", *(share(chance_at(sizes, k)) for k in (1, 3, 5)), share(chance_average_at_5(sizes)), "", ""])
+    return table(["set", "mode or method", "AC@1", "AC@3", "AC@5", "Avg@5", "AC@1, 95 %", "cases"], rows)
+
+
+def detection_table(evaluation: Evaluation) -> str:
+    """What whence finds on its own."""
+    rows = []
+    for one in evaluation.sets:
+        if one.mode != FOUND or one.detection is None:
+            continue
+        delays, hours = one.delays(), one.detection.hours()
+        rows.append(
+            [
+                one.name,
+                f"{len(delays)} of {len(one.cases)}",
+                share(one.detected()),
+                seconds(float(np.median(delays)) if delays else None),
+                seconds(float(np.quantile(delays, 0.95)) if delays else None),
+                share(one.detection.extra / len(one.cases)),
+                str(len(one.detection.false)),
+                f"{hours:.1f}",
+                share(one.false_per_hour()),
+            ]
+        )
+    return table(["set", "detected", "share", "delay median", "p95", "extra a fault", "false", "hours recorded", "false an hour"], rows)
+
+
+def kind_table(evaluation: Evaluation) -> str:
+    """The same by kind of fault."""
+    rows = []
+    for one in evaluation.sets:
+        for kind in sorted({case.fault.kind for case in one.cases}):
+            cases = [case for case in one.cases if case.fault.kind == kind]
+            found = f"{sum(case.answer is not None for case in cases)} of {len(cases)}" if one.mode == FOUND else str(len(cases))
+            rows.append([one.name, one.mode, kind, *_accuracies([case.rank for case in cases]), found])
+    return table(["set", "mode", "kind", "AC@1", "AC@3", "AC@5", "Avg@5", "cases"], rows)
+
+
+def change_table(evaluation: Evaluation) -> str:
+    """Which change did it; the plain methods below."""
+    rows = []
+    for one in evaluation.sets:
+        outcomes = one.changes()
+        if outcomes is None:
+            continue
+        culprits = [case for case in one.cases if case.fault.change is not None and case.fault.change.id != "none"]
+        suspected = f"{sum(case.suspected for case in culprits)} of {len(culprits)}"
+        first = f"{sum(case.change_rank == 1 for case in culprits)} of {len(culprits)}"
+        rows.append([one.name, one.mode, *(str(outcomes[name]) for name in CHANGE_OUTCOMES), first, suspected])
+        if one.mode == GIVEN:
+            for name in CHANGE_NAMES:
+                plain = Counter(evaluation.plain[one.name].changes.get(name, []))
+                rows.append(["", name, *(str(plain[outcome]) for outcome in CHANGE_OUTCOMES), "", ""])
+    head = ["set", "mode or method", "right", "decoy", "none, right", "none, wrong", "inconclusive", "true one first", "among suspects"]
+    return table(head, rows) if rows else "No recording holds changes."
+
+
+def confidence_table(evaluation: Evaluation) -> str:
+    """How much the confidence is worth."""
+    rows = []
+    for one in evaluation.sets:
+        said, right = one.confidences()
+        if not said:
+            continue
+        sure = [yes for confidence, yes in zip(said, right, strict=True) if confidence >= SURE]
+        rows.append(
+            [
+                one.name,
+                one.mode,
+                share(brier(said, right)),
+                share(brier_of_constant(right)),
+                share(auroc(said, right)),
+                share(calibration_error(said, right)),
+                f"{sum(sure)} of {len(sure)}",
+                f"{sum(sure)} of {sum(right)}",
+            ]
+        )
+    head = ["set", "mode", "Brier", "constant's", "AUROC", "calibration error", f"right when >= {SURE}", f">= {SURE} when right"]
+    return table(head, rows)
+
+
+def wrong_cases(evaluation: Evaluation) -> str:
+    """Every case whose root is not first, or whose change is not right, with what was louder."""
+    rows = []
+    for one in evaluation.sets:
+        nested = any(other.name == one.name.rpartition("/")[0] for other in evaluation.sets)
+        if nested and one.detection is not None:
+            continue  # told with the sum
+        rows += [[case.fault.case, one.mode, case.fault.kind, case.fault.root, _why(case)] for case in one.cases if not case.right]
+        rows += [
+            [case.fault.case, one.mode, case.fault.kind, f"change {case.fault.change.id[:24]}", _why_change(case)]
+            for case in one.cases
+            if case.fault.change is not None and case.change_outcome in {"decoy", "none_wrong"}
+        ]
+    return table(["case", "mode", "kind", "truth", "what was said"], rows) if rows else "None."
+
+
+def summary(evaluation: Evaluation) -> str:
+    """The tables that the command prints."""
+    parts = [ranking_table(evaluation), detection_table(evaluation), change_table(evaluation), confidence_table(evaluation)]
+    return "\n\n".join(parts)
+
+
+def pooled(sets: Sequence[ScoredSet], mode: str) -> tuple[list[float], list[bool]]:
+    """(confidence, right) of all cases in a mode; sums of sets are left out."""
+    names = {one.name for one in sets}
+    said: list[float] = []
+    right: list[bool] = []
+    for one in sets:
+        if one.mode == mode and not any(name.startswith(one.name + "/") for name in names):
+            more_said, more_right = one.confidences()
+            said, right = said + more_said, right + more_right
+    return said, right
+
+
+def write(evaluation: Evaluation, path: Path, *, command: str, extra: Sequence[tuple[str, str]] = ()) -> None:
+    """Write the report as Markdown, and the calibration plot beside it as NAME-calibration.svg."""
+    plot = path.with_name(path.stem + "-calibration.svg")
+    curves = {mode: calibration_bins(*pooled(evaluation.sets, mode)) for mode in (GIVEN, FOUND) if pooled(evaluation.sets, mode)[0]}
+    plot.write_text(calibration_plot(curves))
+    spent = sum(outcome.answers.seconds for outcome in evaluation.outcomes if outcome.answers)
+    slowest = max((s for outcome in evaluation.outcomes if outcome.answers for s in outcome.answers.explain_seconds.values()), default=0.0)
+    parts = [
+        ("", _opening(evaluation, command, spent, slowest)),
+        ("Which service", ranking_table(evaluation)),
+        ("On its own", _detection_text(evaluation)),
+        ("By kind of fault", kind_table(evaluation)),
+        ("Which change", change_table(evaluation)),
+        ("How sure", f"{confidence_table(evaluation)}\n\n![Confidence said against share right]({plot.name})"),
+        *extra,
+        ("What it gets wrong", wrong_cases(evaluation)),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in parts) + "\n")
+
+
+def _opening(evaluation: Evaluation, command: str, spent_seconds: float, slowest_seconds: float) -> str:
+    failed = "".join(f"\n\n**Not scored**: {failure}" for failure in evaluation.failures)
+    return f"""# Accuracy
+
+Generated by `{command}`. Every figure is of failures recorded beforehand (a few sets are authored), streamed once, in order, inline,
+through the path of live traffic: {len(evaluation.outcomes)} recordings, {spent_seconds:.0f} s of streaming, slowest explanation
+{slowest_seconds:.2f} s.{failed}
+
+* *given*: the time of the fault is told, whence explains that interval.
+* *found*: whence is on its own; a fault that opens no incident is a miss in every AC@k.
+* AC@k: share of faults whose root service is among the first k named; equal scores rank alike and count against us. Avg@5: mean of
+  AC@1 ... AC@5. Intervals are Wilson's, 95 %.
+* Plain methods run on the same cases and are told the time: n-sigma, BARO-like (median and IQR) and loudest metric against six hours
+  before; on the alert's metric alone where the truth has an alert and a series has its name.
+* A set with a slash is part of the set before the slash. Where the normal period is borrowed from another recording, detection is not
+  scored, and the sum's found row leaves the case out."""
+
+
+def _detection_text(evaluation: Evaluation) -> str:
+    return f"""{detection_table(evaluation)}
+
+An incident that opens outside every fault's window is false; further openings inside one are extra. Hours are those really recorded:
+gaps of over three usual reporting intervals are left out, and a normal period that several recordings repeat counts once, as do false
+incidents in it. False pages, all recordings: {evaluation.pages_false}."""
+
+
+def _accuracies(ranks: Sequence[int | None]) -> list[str]:
+    return [*(share(accuracy_at(ranks, k)) for k in (1, 3, 5)), share(average_at_5(ranks))]
+
+
+def _why(case: Scored) -> str:
+    if case.answer is None:
+        return "no incident opened"
+    loudest = ", ".join(f"{family} at {service} Z {z:.1f}" for family, service, z in case.answer.strongest[:2]) or "no evidence"
+    place = f"root ranks {case.rank}" if case.rank else "root not ranked"
+    return f"{place}; first {case.ranking[0] if case.ranking else 'nobody'} ({loudest}); confidence {case.answer.confidence:.2f}"
+
+
+def _why_change(case: Scored) -> str:
+    assert case.answer is not None
+    return f"said {case.answer.change[:32]}; the true one ranks {case.change_rank or 'nowhere'} of {len(case.change_ranking)}"
