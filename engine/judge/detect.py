@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ HOLD_STEPS = 3  # a subject that departs in two of this many steps is held
 TAIL_QUANTILE = 0.9
 TAIL_LEAST = 60  # block maxima before a tail may raise a threshold
 TAIL_MOST = 2880  # two days of minutes
-THRESHOLD_MOST = 1.5  # times the reference: a tail that wants more belongs to a broken family, not to a threshold
+TAIL_RAISES = 1.25  # times the reference, at most: a tail that wants more belongs to a broken family, not to a threshold
+YOUNG = 2.0  # minutes: a family seen for n of them needs 1 + 2/n times the Z, as Student's t needs with few degrees of freedom
 
 
 class Tail:
@@ -130,12 +131,15 @@ class Detector:
         self.budget_ns = budget_ns
         self._tails: dict[Family, Tail] = {family: Tail() for family in Family}
         self._recent: deque[set[tuple[Family, str, str]]] = deque(maxlen=HOLD_STEPS)
+        self._minutes: Counter[Family] = Counter()  # with evidence of the family
+        self._last_minute: dict[Family, int] = {}
 
     def threshold(self, family: Family) -> float:
-        """Z from which the family departs: its reference, or what the budget asks for, at most 1.5 references."""
+        """Z from which the family departs: its reference, or what the budget asks for (at most 1.25 references), more while it is young."""
         reference = REFERENCE_Z[family]
         budget = math.sqrt(2 * self._tails[family].level(self.budget_ns))
-        return min(max(reference, budget), THRESHOLD_MOST * reference)
+        young = 1.0 if family in AT_ONCE else 1 + YOUNG / max(1, self._minutes[family])
+        return min(max(reference, budget), TAIL_RAISES * reference) * young
 
     def step(self, evidence: Sequence[Evidence], now_ns: int, *, normal: bool) -> list[Departure]:
         """Departures of one step, strongest first. `normal`: no incident is live, so the maxima are learned, too."""
@@ -148,10 +152,14 @@ class Detector:
             largest[item.family] = max(largest[item.family], item.score_nats)
             if item.z >= thresholds[item.family]:
                 beyond.append((item.z / thresholds[item.family], item))
-        if normal:
-            for family, nats in largest.items():
-                if nats > 0:  # a family without data says nothing of its tail
-                    self._tails[family].take(now_ns, nats)
+        for family, nats in largest.items():
+            if nats <= 0:  # a family without data says nothing of its tail
+                continue
+            if normal:
+                self._tails[family].take(now_ns, nats)
+            if self._last_minute.get(family) != now_ns // MINUTE_NS:
+                self._last_minute[family] = now_ns // MINUTE_NS
+                self._minutes[family] += 1
         seen = {(item.family, item.service, item.subject) for _, item in beyond}
         departures = [Departure(item, ratio, self._held(item, seen)) for ratio, item in beyond]
         self._recent.append(seen)
@@ -172,10 +180,12 @@ class Detector:
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Normal maxima by family."""
-        return {family.value: tail.state() for family, tail in self._tails.items()}
+        """Normal maxima and minutes seen, by family."""
+        return {family.value: {"maxima": tail.state(), "minutes": self._minutes[family]} for family, tail in self._tails.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the maxima of an earlier `state`; families that it lacks start empty."""
+        """Go on from an earlier `state`; families that it lacks start empty."""
         for family, tail in self._tails.items():
-            tail.restore(state.get(family.value, ()))
+            of_family = state.get(family.value, {})
+            tail.restore(of_family.get("maxima", ()))
+            self._minutes[family] = of_family.get("minutes", 0)

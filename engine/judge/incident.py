@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from engine.judge.correlate import GAP_NS, Links, components
 from engine.judge.detect import AT_ONCE, Departure, Detector, is_bad
-from engine.judge.live import NOTHING, Live, differs, entry, live_of, live_plain, same, severity_of, signature, traces_of
+from engine.judge.live import NOTHING, TOGETHER_NS, Live, differs, entry, live_of, live_plain, same, severity_of, signature, traces_of
 from engine.judge.rank import family_z, scores
 from engine.judge.words import AFFECTED_Z
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity, TopologyEdge
@@ -23,6 +23,7 @@ QUIET_NS = 60 * SECOND_NS  # without departing evidence for this long, after the
 REOPEN_NS = 30 * MINUTE_NS  # the same place departing again within this is the same incident, reopened
 UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
 HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the departing services changed
+SPAN_LEAST_NS = 60 * SECOND_NS  # shorter spans hold too few requests to tell services apart
 SPAN_NS = 10 * MINUTE_NS  # an incident is explained by its first ten minutes: later ones show what it spread to
 FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
 STRONG = 0.7  # of its peak, from which a step still shows the fault
@@ -86,7 +87,12 @@ class Incidents:
             if opened:
                 news.append(opened)
         self._track.append((now_ns, ratios))
-        published = [self._conclude(live, live.incident.state, evidence, loud, now_ns, conclude, links, learning) for live in news]
+        published = []
+        for live in news:
+            incident = self._conclude(live, live.incident.state, evidence, loud, now_ns, conclude, links, learning)
+            if not self._absorbed(live):
+                self.opened[incident.state.value] += 1
+                published.append(incident)
         for live in self._live:
             if live not in news and self._due(live, loud, now_ns):
                 before = live.incident
@@ -211,8 +217,19 @@ class Incidents:
         )
         live = Live(incident, {leader}, set(part), 1.0, now_ns, now_ns, now_ns, ())
         self._live.append(live)
-        self.opened[state.value] += 1
         return live
+
+    def _absorbed(self, new: Live) -> bool:
+        """True if what seemed new has the cause of an incident that is still strong: then it was never an incident."""
+        for live in self._live:
+            if live is new or live.incident.finding.root != new.incident.finding.root:
+                continue
+            if live.strength >= max(1.0, FADED * live.peak) or abs(live.incident.onset_ns - new.incident.onset_ns) <= TOGETHER_NS:
+                live.members |= new.members
+                live.places |= new.places
+                self._live.remove(new)
+                return True
+        return False
 
     def _due(self, live: Live, loud: Mapping[str, float], now_ns: int) -> bool:
         if live.departed_ns != now_ns or live.span_end_ns <= live.incident.finding.end_ns:
@@ -233,7 +250,11 @@ class Incidents:
     ) -> Incident:
         """Explain the incident's span anew and keep the result as its latest value."""
         old = live.incident
-        finding = conclude(old.onset_ns, min(live.span_end_ns, old.onset_ns + SPAN_NS))
+        end_ns = min(live.span_end_ns, old.onset_ns + SPAN_NS)
+        finding = conclude(min(old.onset_ns, end_ns - SPAN_LEAST_NS), end_ns)
+        if self._loudness(finding) < 1.0:  # the onset is an estimate: the sliding span, which departed, may show it better
+            sliding = conclude(now_ns - self.sliding_ns, now_ns)
+            finding = max(finding, sliding, key=self._loudness)
         live.concluded_ns = now_ns
         live.concluded_for = signature(live, loud)
         about = [cause.service for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY]
@@ -256,6 +277,11 @@ class Incidents:
             history=history,
         )
         return live.incident
+
+    def _loudness(self, finding: Finding) -> float:
+        """Largest z / threshold among the families of the first cause; 0 without one."""
+        families = finding.causes[0].families if finding.causes else ()
+        return max((z / self.detector.threshold(Family(family)) for family, z in families), default=0.0)
 
     def _page(self, old: Incident, severity: Severity, finding: Finding, now_ns: int, learning: Mapping[str, float] | None) -> bool:
         """True if people have to know: users feel it, it lasts, a cause is likely, and its service is learnt or needs no learning.
