@@ -156,8 +156,6 @@ def fault(value: Any, shape: Any, path: str, depth: int) -> str:
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{path}: not an object, however: {shown(value)}"
-        if shape is ATTRIBUTE and "key" not in value:
-            return f"{path}.key: missing"
         for field, each in value.items():
             if field in shape:
                 found = fault(each, shape[field], f"{path}.{field}" if path else field, depth + 1)

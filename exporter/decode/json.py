@@ -251,7 +251,7 @@ def texts(attributes: Sequence[Object], keys: frozenset[str]) -> dict[str, str]:
     """Those attributes that have one of the keys, as texts."""
     found = {}
     for attribute in attributes[:ATTRIBUTES_CAP]:
-        key = attribute["key"]
+        key = attribute.get("key") or ""
         if key in keys:
             value = attribute.get("value") or {}
             text = value.get("stringValue")
@@ -265,13 +265,13 @@ def sorted_texts(attributes: Sequence[Object]) -> Attributes:
     for attribute in attributes[:ATTRIBUTES_CAP]:
         value = attribute.get("value") or {}
         text = value.get("stringValue")
-        found[attribute["key"]] = text if type(text) is str else text_of(plain_of(value))
+        found[attribute.get("key") or ""] = text if type(text) is str else text_of(plain_of(value))
     return tuple(sorted(found.items()))
 
 
 def plain_attributes(attributes: Sequence[Object]) -> dict[str, Plain]:
     """All attributes as plain Python."""
-    return {attribute["key"]: plain_of(attribute.get("value")) for attribute in attributes[:ATTRIBUTES_CAP]}
+    return {attribute.get("key") or "": plain_of(attribute.get("value")) for attribute in attributes[:ATTRIBUTES_CAP]}
 
 
 def hex_id(text: Any, size: int) -> bytes:
