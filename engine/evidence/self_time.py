@@ -1,0 +1,46 @@
+"""Self times: what an operation took itself, without its children; of spans that call no other service (`latency`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.evidence.latency import SELF_ONLY, Latency, example
+from engine.evidence.names import LOWEST_Z, MOST_PIECES, NOTABLE_Z, Names, loudest, milliseconds
+from engine.records import Evidence, Family
+from engine.take.joined import KIND_SHIFT
+from engine.windows import Codes, View
+
+
+def self_time(view: View, found: Latency, codes: Codes, names: Names) -> list[Evidence]:
+    """A service gets the pooled Z of its operations at the most shifted one, and the next ones at no more than that."""
+    pieces: list[Evidence] = []
+    selfs = found.selfs
+    for service in np.flatnonzero(found.z[SELF_ONLY] >= LOWEST_Z).tolist():
+        z = float(found.z[SELF_ONLY, service])
+        rows = np.flatnonzero((selfs.caller == service) & (selfs.shift > 0))
+        own_z = selfs.shift[rows] / np.sqrt(selfs.variance[rows] + 1 / np.maximum(selfs.count[rows], 1))
+        for place in np.argsort(-own_z, kind="stable")[:MOST_PIECES].tolist():
+            row = int(rows[place])
+            first = not pieces or pieces[-1].service != names.service(service)
+            if not first and own_z[place] < NOTABLE_Z:
+                break
+            usual, now = float(selfs.usual[row]), float(selfs.usual[row] + selfs.shift[row])
+            operation = names.operation(int(codes.values.keys[selfs.key[row]]) & ((1 << KIND_SHIFT) - 1))[1]
+            count = int(selfs.count[row])
+            pieces.append(
+                Evidence(
+                    Family.SELF_TIME,
+                    names.service(service),
+                    operation,
+                    view.start_ns,
+                    view.end_ns,
+                    z if first else min(z, float(own_z[place])),
+                    float(np.expm1(now)),
+                    float(np.expm1(usual)),
+                    count,
+                    "ms",
+                    f"{operation} took {milliseconds(now)} itself in {count} spans, usually {milliseconds(usual)}",
+                    example(view, int(selfs.key[row])),
+                )
+            )
+    return loudest(pieces)

@@ -1,0 +1,200 @@
+"""Evidence from spans and log records: assembler, ring, history and the families flow, gap, self time, errors, rate behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.evidence.errors import error_records, errors, slot_context, slot_outcomes
+from engine.evidence.flow import flow
+from engine.evidence.gap import gap
+from engine.evidence.latency import latency
+from engine.evidence.names import Names
+from engine.evidence.rate import Load, entry_load, rate
+from engine.evidence.self_time import self_time
+from engine.normal.history import Baseline, History
+from engine.records import Evidence, Window
+from engine.settings import EngineSettings
+from engine.strings import Resources, Strings
+from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined
+from engine.take.logs import LogCounts, Slots
+from engine.take.spans import Assembler
+from engine.take.templates import Templates
+from engine.windows import EVENT_BITS, Codes, Ring, Spans, View, view
+
+#: With no more spans than these there is nothing to compare: synthetic or sampled to almost nothing.
+FEW_IN_WINDOW, FEW_IN_HISTORY = 50, 200
+
+
+class Traces:
+    """The branch of spans and log records. `take` every window in order; `evidence` changes nothing."""
+
+    def __init__(self, strings: Strings, resources: Resources, settings: EngineSettings) -> None:
+        self.templates = Templates(strings)
+        self.assembler = Assembler(strings, resources, self.templates)
+        self.logs = LogCounts(strings, self.assembler.services, self.templates, settings)
+        self.codes = Codes()
+        self.ring = Ring(keep_ns=settings.keep_ns + settings.sliding_ns)
+        self.history = History(self.codes, settings)
+        self.names = Names(strings, self.templates, self.codes)
+        self._strings = strings
+        self._settings = settings
+        self._slots: set[int] = set()  # slots of time that had log records
+        self._preview: tuple[int | None, Spans] | None = None
+
+    def take(self, window: Window) -> Joined:
+        """Take a closed window. Returns the traces that are complete now, for those who need joins."""
+        joined = self.assembler.take(window)
+        spans = Spans.of(joined, self.codes)
+        self.ring.add(spans, window.end_ns)
+        self.history.add(spans)
+        self._take_slots(self.logs.take(window), window.end_ns)
+        self.history.expire(window.end_ns)
+        self._preview = None
+        return joined
+
+    def evidence(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Evidence]:
+        """What deviates in spans that end in [start, end] and records of that time, against everything before start.
+
+        Traces that still wait are joined as far as they are here, with the items of `pending` that no window held yet.
+        """
+        spans = self._spans(start_ns, end_ns, pending)
+        baseline = self.history.baseline(start_ns, spans)
+        found = self._records(start_ns, end_ns, pending, baseline)
+        now = view(spans, start_ns, end_ns) if spans is not None else None
+        if now is None or not enough(now, baseline):
+            return found
+        shifts = latency(now, baseline.levels, self.codes, self.names.services)
+        return [
+            *flow(now, baseline.shares, self.codes, self.names),
+            *gap(now, shifts, self.names),
+            *self_time(now, shifts, self.codes, self.names),
+            *errors(now, baseline.shares, self.codes, self.names),
+            *rate(now, baseline.levels, self.codes, self.names),
+            *found,
+        ]
+
+    def load(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Load]:
+        """Requests from outside in [start, end] against before, most requests first; empty where spans are few."""
+        spans = self._spans(start_ns, end_ns, pending)
+        baseline = self.history.baseline(start_ns, spans)
+        now = view(spans, start_ns, end_ns) if spans is not None else None
+        if now is None or not enough(now, baseline):
+            return []
+        return entry_load(now, baseline.levels, self.codes, self.names)
+
+    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
+        """Leave blocks out that an abnormal interval covers; for those that ended by `until_ns` for good."""
+        self.history.learn(until_ns, abnormal)
+
+    def counters(self) -> dict[str, int]:
+        """What was left out, by reason, since the start."""
+        tables = {"operations": self.codes.operations, "contexts": self.codes.contexts, "outcomes": self.codes.outcomes}
+        return {
+            **self.assembler.counts,
+            "templates_full": self.templates.overflowed,
+            "log_keys_full": self.logs.overflowed,
+            **{f"{name}_full": table.overflowed for name, table in tables.items()},
+            "values_full": self.codes.values.overflowed,
+            "ring_full": self.ring.dropped,
+            "late_spans": self.history.late,
+        }
+
+    def _spans(self, start_ns: int, end_ns: int, pending: Window | None) -> Spans | None:
+        """Spans from the block that start cuts to end, those that wait included."""
+        key = None if pending is None else id(pending)
+        if self._preview is None or self._preview[0] != key or pending is not None:
+            self._preview = key, Spans.of(self.assembler.preview(pending), self.codes)
+        since = start_ns // self._settings.block_ns * self._settings.block_ns
+        return self.ring.between(since, end_ns, self._preview[1])
+
+    def _take_slots(self, new: Slots, now_ns: int) -> None:
+        """Count slots: a chance each, and the error records that came in them."""
+        slots = np.array(sorted(set(new.slot_ns.tolist()) - self._slots), np.int64)
+        self._slots.update(slots.tolist())
+        self._slots = {slot for slot in self._slots if slot >= now_ns - self._settings.keep_ns}
+        failing = np.flatnonzero(self.logs.are_errors(new.key))
+        context = slot_context(self.codes)
+        time = np.concatenate([slots, new.slot_ns[failing]])
+        outcome = np.concatenate([np.full(len(slots), -1, np.int64), slot_outcomes(new.key[failing], self.codes)])
+        kept = np.arange(len(time)) < len(slots)
+        kept |= outcome >= 0
+        self.history.add_slots(time[kept], np.full(int(kept.sum()), context, np.int64), outcome[kept])
+
+    def _records(self, start_ns: int, end_ns: int, pending: Window | None, baseline: Baseline) -> list[Evidence]:
+        extra = self.logs.count(pending) if pending is not None else None
+        keys, slots, trials = self.logs.hits(start_ns, end_ns, extra)
+        failing = self.logs.are_errors(keys)
+        hits = keys[failing], slots[failing], int(trials[0])
+        return error_records(start_ns, end_ns, hits, baseline.shares, self.codes, self.logs, self.names)
+
+    def state(self) -> dict[str, Any]:
+        """Everything learnt, with texts in place of codes. The ring and traces that wait are not part of it."""
+        text, codes = self._strings.text, self.codes
+        operations = codes.operations.keys.tolist()
+        return {
+            "templates": self.templates.state(),
+            "logs": self.logs.state(),
+            "operations": [(text("service", key >> SERVICE_SHIFT), text("operation", key & (2**SERVICE_SHIFT - 1))) for key in operations],
+            "contexts": [(key >> EVENT_BITS, *self._event_state(key & (2**EVENT_BITS - 1))) for key in codes.contexts.keys.tolist()],
+            "outcomes": [(key >> EVENT_BITS, *self._event_state(key & (2**EVENT_BITS - 1))) for key in codes.outcomes.keys.tolist()],
+            "values": [self._value_state(key) for key in codes.values.keys.tolist()],
+            "slots": sorted(self._slots),
+            "history": self.history.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()` in a new branch. Raises: ValueError if this one has taken windows already."""
+        self.templates.restore(state["templates"])
+        self.logs.restore(state["logs"])
+        code = self._strings.intern
+        operations = [(code("service", service) << SERVICE_SHIFT) | code("operation", name) for service, name in state["operations"]]
+        for key in operations:
+            self.codes.operations.codes(np.array([key], np.int64))
+        for table, rows in ((self.codes.contexts, state["contexts"]), (self.codes.outcomes, state["outcomes"])):
+            for above, *event in rows:
+                table.codes(np.array([(above << EVENT_BITS) | self._event_of(*event)], np.int64))
+        for row in state["values"]:
+            self.codes.values.codes(np.array([self._value_of(*row)], np.int64))
+        self._slots = set(state["slots"])
+        self.history.restore(state["history"])
+
+    def _event_state(self, event: int) -> tuple[int, int, str, str]:
+        kind, payload = event >> KIND_SHIFT, event & (2**KIND_SHIFT - 1)
+        text = self._strings.text
+        if kind == EventKind.CHILD:
+            return kind, 0, "", text("operation", payload)
+        if kind == EventKind.CALL:
+            return kind, 0, text("service", payload >> SERVICE_SHIFT), text("operation", payload & (2**SERVICE_SHIFT - 1))
+        return kind, payload, "", ""
+
+    def _event_of(self, kind: int, payload: int, service: str, operation: str) -> int:
+        code = self._strings.intern
+        if kind == EventKind.CHILD:
+            payload = code("operation", operation)
+        elif kind == EventKind.CALL:
+            payload = (code("service", service) << SERVICE_SHIFT) | code("operation", operation)
+        return (kind << KIND_SHIFT) | payload
+
+    def _value_state(self, key: int) -> tuple[int, int, str, str]:
+        kind, payload = key >> KIND_SHIFT, key & (2**KIND_SHIFT - 1)
+        if kind != 1:
+            return kind, payload, "", ""
+        return (
+            kind,
+            0,
+            self._strings.text("service", payload >> SERVICE_SHIFT),
+            self._strings.text("service", payload & (2**SERVICE_SHIFT - 1)),
+        )
+
+    def _value_of(self, kind: int, payload: int, caller: str, callee: str) -> int:
+        if kind == 1:
+            payload = (self._strings.intern("service", caller) << SERVICE_SHIFT) | self._strings.intern("service", callee)
+        return (kind << KIND_SHIFT) | payload
+
+
+def enough(now: View, baseline: Baseline) -> bool:
+    """Whether there are spans enough to compare."""
+    return now.spans > FEW_IN_WINDOW and baseline.shares.spans > FEW_IN_HISTORY

@@ -1,0 +1,176 @@
+"""The assembler: spans and their log records wait here until their trace is complete."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from engine.records import I32, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Window
+from engine.strings import Resources, Strings
+from engine.take.columns import concat, empty, select
+from engine.take.joined import Joined, join, mixed
+from engine.take.templates import WILDCARD, Templates
+
+QUIET_NS = 5 * SECOND_NS  # a trace leaves so long after its last item
+LONGEST_NS = 30 * SECOND_NS  # or so long after its first
+BUDGET = 500_000  # spans, and log records, that wait at most
+LOWEST_SHARE = 1e-4
+MOST_TEXTS = 65536  # whose mentions are remembered
+NUMBER = re.compile(r"\d+")
+
+
+class ServiceCodes:
+    """Service code of each resource, growing with the table."""
+
+    def __init__(self, strings: Strings, resources: Resources) -> None:
+        self._strings = strings
+        self._resources = resources
+        self._codes = np.zeros(0, np.int32)
+
+    def array(self) -> I32:
+        """int32 [resources]; 0 where the sender named no service."""
+        known = len(self._codes)
+        if known < len(self._resources):
+            new = [self._strings.intern("service", self._resources[code].service) for code in range(known, len(self._resources))]
+            self._codes = np.concatenate([self._codes, np.array(new, np.int32)])
+        return self._codes
+
+
+class Mentions:
+    """Which known services a text names. Numbers in names count as equal: folded texts have lost them."""
+
+    def __init__(self, strings: Strings) -> None:
+        self._strings = strings
+        self._known = 0
+        self._pattern: re.Pattern[str] | None = None
+        self._found: dict[tuple[int, int], frozenset[str]] = {}
+
+    def foreign(self, logs: LogColumns, service: I32) -> Bool:
+        """Records of severity ERROR that name a service other than their own, bool [l]. A name must stand alone in the text."""
+        result = np.zeros(len(service), bool)
+        rows = np.flatnonzero(logs.severity >= SEVERITY_ERROR)
+        if not len(rows):
+            return result
+        self._learn()
+        own = {code: short_name(self._strings.text("service", code)) for code in np.unique(service[rows]).tolist()}
+        texts = zip(logs.template[rows].tolist(), logs.exception[rows].tolist(), strict=True)
+        for row, key, code in zip(rows.tolist(), texts, service[rows].tolist(), strict=True):
+            found = self._found.get(key)
+            if found is None:
+                if len(self._found) >= MOST_TEXTS:
+                    self._found.clear()
+                found = self._found[key] = self._names(self._strings.text("template", key[0]) + "\n" + self._strings.text("text", key[1]))
+            result[row] = bool(found - {own[code]})
+        return result
+
+    def _names(self, text: str) -> frozenset[str]:
+        return frozenset(self._pattern.findall(NUMBER.sub(WILDCARD, text))) if self._pattern else frozenset()
+
+    def _learn(self) -> None:
+        count = self._strings.size("service")
+        if count != self._known:
+            names = {short_name(self._strings.text("service", code)) for code in range(1, count)} - {""}
+            alternatives = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
+            self._pattern = re.compile(rf"(?<![\w-])({alternatives})(?![\w-])") if names else None
+            self._known = count
+            self._found.clear()
+
+
+def short_name(service: str) -> str:
+    """Name without namespace, numbers as wildcards: how texts speak of it.
+
+    >>> short_name("shop/cart2")
+    'cart<*>'
+    """
+    return NUMBER.sub(WILDCARD, service.rpartition("/")[2])
+
+
+class Assembler:
+    """Spans and log records with a trace id, by trace. State is bounded: over budget it keeps a consistent sample of traces."""
+
+    def __init__(self, strings: Strings, resources: Resources, templates: Templates, *, budget: int = BUDGET) -> None:
+        if budget < 1:
+            raise ValueError(f"budget must be positive, however: {budget=}")
+        self.budget = budget
+        self.share = 1.0  # of traces that are kept now
+        self.counts: Counter[str] = Counter()  # spans_sampled_out, logs_sampled_out, logs_without_span, orphans
+        self.services = ServiceCodes(strings, resources)
+        self._templates = templates
+        self._mentions = Mentions(strings)
+        self._spans = empty(SpanColumns)
+        self._logs = empty(LogColumns)
+
+    @property
+    def waiting(self) -> int:
+        """Spans that wait for the rest of their trace."""
+        return len(self._spans.time_ns)
+
+    def take(self, window: Window) -> Joined:
+        """Add a window's items and give out the traces that are complete at its end."""
+        spans, logs = self._merged(window)
+        span_trace, log_trace = mixed(spans.trace_hi, spans.trace_lo), mixed(logs.trace_hi, logs.trace_lo)
+        trace, position = np.unique(np.concatenate([span_trace, log_trace]), return_inverse=True)
+        time = np.concatenate([spans.time_ns, logs.time_ns])
+        first, last = np.full(len(trace), np.iinfo(np.int64).max), np.full(len(trace), np.iinfo(np.int64).min)
+        np.minimum.at(first, position, time)
+        np.maximum.at(last, position, time)
+        leaves = ((last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS))[position]
+        of_spans, of_logs = leaves[: len(span_trace)], leaves[len(span_trace) :]
+        self._spans, self._logs = select(spans, ~of_spans), select(logs, ~of_logs)
+        self._shrink()
+        joined = self._join(select(spans, of_spans), select(logs, of_logs), complete=True)
+        self.counts["logs_without_span"] += int((joined.log_span < 0).sum())
+        self.counts["orphans"] += int((joined.root & (joined.spans.parent != 0)).sum())
+        return joined
+
+    def preview(self, window: Window | None = None) -> Joined:
+        """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing."""
+        spans, logs = (self._spans, self._logs) if window is None else self._merged(window, counted=False)
+        return self._join(spans, logs, complete=False)
+
+    def _merged(self, window: Window, *, counted: bool = True) -> tuple[SpanColumns, LogColumns]:
+        spans, logs = window.spans, window.logs
+        logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
+        if self.share < 1:
+            kept_spans, kept_logs = self._kept(spans.trace_hi, spans.trace_lo), self._kept(logs.trace_hi, logs.trace_lo)
+            if counted:
+                self.counts["spans_sampled_out"] += int((~kept_spans).sum())
+                self.counts["logs_sampled_out"] += int((~kept_logs).sum())
+            spans, logs = select(spans, kept_spans), select(logs, kept_logs)
+        return concat([self._spans, spans], SpanColumns), concat([self._logs, logs], LogColumns)
+
+    def _kept(self, hi: U64, lo: U64) -> Bool:
+        # The threshold rises and falls, the hash stays: a smaller sample is part of a larger one.
+        return mixed(hi, lo) < np.uint64(min(int(self.share * 2.0**64), 2**64 - 1))
+
+    def _shrink(self) -> None:
+        """Over budget: halve the share until it fits. Under half of it: let the share rise again, slowly."""
+        waiting = max(len(self._spans.time_ns), len(self._logs.time_ns))
+        if waiting <= self.budget // 2:
+            self.share = min(1.0, self.share * 1.25)
+        while max(len(self._spans.time_ns), len(self._logs.time_ns)) > self.budget and self.share > LOWEST_SHARE:
+            self.share /= 2
+            spans, logs = self._kept(self._spans.trace_hi, self._spans.trace_lo), self._kept(self._logs.trace_hi, self._logs.trace_lo)
+            self.counts["spans_sampled_out"] += int((~spans).sum())
+            self.counts["logs_sampled_out"] += int((~logs).sum())
+            self._spans, self._logs = select(self._spans, spans), select(self._logs, logs)
+        spans_over, logs_over = len(self._spans.time_ns) - self.budget, len(self._logs.time_ns) - self.budget
+        if spans_over > 0 or logs_over > 0:  # a few giant traces: no sample of traces fits
+            self.counts["spans_sampled_out"] += max(0, spans_over)
+            self.counts["logs_sampled_out"] += max(0, logs_over)
+            self._spans = select(self._spans, np.arange(max(0, spans_over), len(self._spans.time_ns)))
+            self._logs = select(self._logs, np.arange(max(0, logs_over), len(self._logs.time_ns)))
+
+    def _join(self, spans: SpanColumns, logs: LogColumns, *, complete: bool) -> Joined:
+        service_of = self.services.array()
+        return join(
+            spans,
+            logs,
+            service_of=service_of,
+            log_template=self._templates.of(logs.template),
+            foreign=self._mentions.foreign(logs, service_of[logs.resource]),
+            complete=complete,
+            share=self.share,
+        )
