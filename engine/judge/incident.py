@@ -18,9 +18,8 @@ from engine.judge.live import NOTHING, TOGETHER_NS, Live, differs, entry, live_o
 from engine.judge.rank import family_z, scores
 from engine.judge.words import AFFECTED_Z
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity, TopologyEdge
+from engine.settings import EngineSettings
 
-QUIET_NS = 60 * SECOND_NS  # without departing evidence for this long, after the sliding span has passed it, an incident is resolved
-REOPEN_NS = 30 * MINUTE_NS  # the same place departing again within this is the same incident, reopened
 UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
 HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the departing services changed
 SPAN_LEAST_NS = 60 * SECOND_NS  # shorter spans hold too few requests to tell services apart
@@ -51,10 +50,10 @@ class Conclude(Protocol):
 class Incidents:
     """All incidents of one engine. Memory is bounded: 50 live ones, those resolved in the last half hour, 5 minutes of tracks."""
 
-    def __init__(self, *, detector: Detector | None = None, environment: str = "", sliding_ns: int = 120 * SECOND_NS) -> None:
-        self.detector = detector or Detector()
+    def __init__(self, settings: EngineSettings, *, environment: str = "") -> None:
+        self.settings = settings
+        self.detector = Detector(budget_ns=settings.alert_budget_ns)
         self.environment = environment
-        self.sliding_ns = sliding_ns
         self.opened: Counter[str] = Counter()  # by state: open, reopened, merged, resolved
         self.dropped = 0  # openings over LIVE_MOST
         self._live: list[Live] = []
@@ -179,16 +178,23 @@ class Incidents:
     def _onset(self, service: str, now_ns: int) -> int:
         """End of the last step in which the service was calm; at most one sliding span back."""
         for time_ns, ratios in reversed(self._track):
-            if now_ns - time_ns >= self.sliding_ns:
+            if now_ns - time_ns >= self.settings.sliding_ns:
                 break
             if ratios.get(service, 0.0) < CALM:
                 return time_ns
-        return now_ns - self.sliding_ns
+        return now_ns - self.settings.sliding_ns
 
     # ------------------------------------------------------------ transitions
 
     def _open(self, leader: str, part: frozenset[str], first: Evidence, onset_ns: int, now_ns: int, split_from: str) -> Live | None:
-        known = next((live for live in reversed(self._past) if leader in live.places and now_ns - live.departed_ns <= REOPEN_NS), None)
+        known = next(
+            (
+                live
+                for live in reversed(self._past)
+                if leader in live.places and now_ns - live.departed_ns <= self.settings.incident_reopen_ns
+            ),
+            None,
+        )
         if known is not None:
             self._past.remove(known)
             state, incident_id, before = IncidentState.REOPENED, known.incident.id, known.incident.history
@@ -253,7 +259,7 @@ class Incidents:
         end_ns = min(live.span_end_ns, old.onset_ns + SPAN_NS)
         finding = conclude(min(old.onset_ns, end_ns - SPAN_LEAST_NS), end_ns)
         if self._loudness(finding) < 1.0:  # the onset is an estimate: the sliding span, which departed, may show it better
-            sliding = conclude(now_ns - self.sliding_ns, now_ns)
+            sliding = conclude(now_ns - self.settings.sliding_ns, now_ns)
             finding = max(finding, sliding, key=self._loudness)
         live.concluded_ns = now_ns
         live.concluded_for = signature(live, loud)
@@ -322,8 +328,8 @@ class Incidents:
         return merged
 
     def _resolve(self, now_ns: int) -> list[Incident]:
-        self._past = [live for live in self._past if now_ns - live.departed_ns <= REOPEN_NS]
-        quiet = [live for live in self._live if now_ns - live.departed_ns >= QUIET_NS]
+        self._past = [live for live in self._past if now_ns - live.departed_ns <= self.settings.incident_reopen_ns]
+        quiet = [live for live in self._live if now_ns - live.departed_ns >= self.settings.incident_quiet_ns]
         return [self._close(live, now_ns, "resolved") for live in quiet]
 
     def _close(self, live: Live, now_ns: int, why: str) -> Incident:
