@@ -1,0 +1,428 @@
+"""Every setting of whence: one YAML file plus the environment, checked at start; what is impossible is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, model_validator
+
+from engine.records import SECOND_NS
+from engine.settings import EngineSettings
+
+PREFIX = "WHENCE_"
+#: Variables with our prefix that are no settings; Kubernetes adds the second kind for every Service called "whence".
+NOT_SETTINGS = re.compile(r"WHENCE_(CONFIG|RECORDINGS|URL)|WHENCE_(PORT|SERVICE_HOST|SERVICE_PORT).*")
+
+
+class ConfigError(Exception):
+    """The settings are wrong; `problems` has one line for each, every one naming its setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Host and port of host:port; IPv6 hosts stand in brackets.
+
+    >>> split_endpoint("127.0.0.1:4317"), split_endpoint("[::1]:0")
+    (('127.0.0.1', 4317), ('::1', 0))
+
+    Raises: ValueError if it is not of that form.
+    """
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"must be HOST:PORT with a port of 0 to 65535, however: {endpoint!r}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address must stand in brackets, as in [::1]:4317, however: {endpoint!r}")
+    return host, int(port)
+
+
+def _endpoint(value: str) -> str:
+    split_endpoint(value)
+    return value
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tls(Section):
+    """TLS of a server. Both files, or none."""
+
+    cert_file: str = Field(default="", description="PEM certificate chain; empty: no TLS")
+    key_file: str = Field(default="", description="PEM private key")
+    client_ca_file: str = Field(default="", description="PEM certificates that clients must be signed by (mTLS); empty: any client")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("cert_file and key_file go together: set both or none")
+        if self.client_ca_file and not self.cert_file:
+            raise ValueError("client_ca_file needs cert_file and key_file")
+        return self
+
+
+class Token(Section):
+    """A bearer token, here or in a file that is read again on reload."""
+
+    bearer_token: SecretStr = Field(default=SecretStr(""), description="token that callers must send; empty: anyone may call")
+    bearer_token_file: str = Field(default="", description="file that holds the token instead; read again on reload")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.bearer_token.get_secret_value() and self.bearer_token_file:
+            raise ValueError("bearer_token and bearer_token_file exclude each other")
+        return self
+
+    def token(self) -> str:
+        """The token, "" for none. Raises: OSError if its file cannot be read, ValueError if that is empty."""
+        if not self.bearer_token_file:
+            return self.bearer_token.get_secret_value()
+        text = Path(self.bearer_token_file).read_text(encoding="utf-8").strip()
+        if not text:
+            raise ValueError(f"bearer_token_file: {self.bearer_token_file} is empty")
+        return text
+
+
+class Grpc(Section):
+    """OTLP over gRPC."""
+
+    enabled: bool = True
+    endpoint: Endpoint = Field(default="127.0.0.1:4317", description="where to listen for OTLP/gRPC; port 0 takes a free one")
+    workers: int = Field(default=4, ge=1, le=64, description="threads that decode requests")
+    tls: Tls = Tls()
+
+
+class Http(Section):
+    """OTLP over HTTP."""
+
+    enabled: bool = True
+    endpoint: Endpoint = Field(default="127.0.0.1:4318", description="where to listen for OTLP/HTTP (protobuf and JSON)")
+    tls: Tls = Tls()
+
+
+class Receiver(Section):
+    """How telemetry comes in."""
+
+    grpc: Grpc = Grpc()
+    http: Http = Http()
+    auth: Token = Field(default=Token(), description="token that senders of telemetry must present")
+    max_message_mib: int = Field(default=64, ge=1, le=1024, description="largest request, before and after decompression, MiB")
+    in_flight_mib: int = Field(default=64, ge=1, le=65536, description="requests held at a time, MiB; beyond it senders are asked to retry")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.in_flight_mib < self.max_message_mib:
+            raise ValueError(
+                f"in_flight_mib must hold one largest request, however: in_flight_mib={self.in_flight_mib} < "
+                f"max_message_mib={self.max_message_mib}"
+            )
+        return self
+
+
+class Web(Section):
+    """The web port: status page, metrics, API, health."""
+
+    endpoint: Endpoint = Field(default="127.0.0.1:4319", description="where to listen for /, /metrics, /api/v1, /healthz, /readyz")
+    external_url: str = Field(
+        default="", description="address under which people reach this port, for links in annotations", pattern=r"^(https?://.*)?$"
+    )
+    auth: Token = Field(default=Token(), description="token for /api/v1 and /-/reload")
+    max_body_kib: int = Field(default=1024, ge=1, le=65536, description="largest request body, KiB")
+    timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="time for a request to arrive and to be answered")
+
+
+class Store(Section):
+    """What outlives the process."""
+
+    path: Name = Field(default="whence-data", description="folder for incidents, changes, engine state and models")
+    state_interval_seconds: float = Field(default=300.0, ge=10, description="event time between two saves of the engine's state")
+    retention_days: float = Field(default=90.0, gt=0, le=36500, description="incidents and changes older than this are removed")
+    max_incidents: int = Field(default=100_000, ge=100, description="resolved incidents kept")
+    max_changes: int = Field(default=500_000, ge=100, description="changes kept")
+
+
+class Trainer(Section):
+    """Learning in a second process."""
+
+    enabled: bool = Field(default=True, description="train models on the stream; without it evidence that needs no model remains")
+    timeout_seconds: float = Field(default=600.0, gt=0, description="a training that takes longer is stopped")
+
+
+class LogSink(Section):
+    """Incidents as JSON lines."""
+
+    enabled: bool = Field(default=True, description="write every publication of an incident as one JSON line to standard output")
+
+
+class AnnotationSink(Section):
+    """Incidents and changes as annotations of a Grafana."""
+
+    url: str = Field(
+        default="", description="Grafana's address, as in http://grafana:3000; empty: no annotations", pattern=r"^(https?://[^\s/].*)?$"
+    )
+    token: SecretStr = Field(default=SecretStr(""), description="service account token with annotations:create, :write, :read")
+    token_file: str = Field(default="", description="file that holds the token instead; read again on reload")
+    dashboard_uid: str = Field(default="", description="dashboard the annotations belong to; empty: the organisation")
+    panel_id: int = Field(default=0, ge=0, description="panel of that dashboard; 0: all")
+    changes: bool = Field(default=True, description="changes, too, as points")
+    queue: int = Field(default=1000, ge=1, le=1_000_000, description="annotations waiting at most; the oldest are dropped and counted")
+    timeout_seconds: float = Field(default=5.0, gt=0, le=300, description="time for one request")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.token.get_secret_value() and self.token_file:
+            raise ValueError("token and token_file exclude each other")
+        if self.panel_id and not self.dashboard_uid:
+            raise ValueError("panel_id needs dashboard_uid")
+        return self
+
+
+class Sinks(Section):
+    """Where findings go."""
+
+    log: LogSink = LogSink()
+    annotations: AnnotationSink = AnnotationSink()
+
+
+class Log(Section):
+    """whence's own events, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severe event that is written")
+    format: Literal["logfmt", "json"] = Field(default="logfmt", description="how an event is written")
+
+
+def _engine_fields() -> Iterator[tuple[str, Any]]:
+    """(name, (type, Field)) of every engine setting; durations in seconds instead of nanoseconds. `live` is not for people to choose."""
+    defaults = EngineSettings()
+    for name, kind in get_type_hints(EngineSettings).items():
+        default = getattr(defaults, name)
+        if name == "live":
+            continue
+        if name.endswith("_ns"):
+            yield name.removesuffix("_ns") + "_seconds", (float, Field(default / SECOND_NS, gt=0, description="seconds of event time"))
+        elif kind in (int, float):
+            yield name, (kind, Field(default, ge=0))
+        else:
+            yield name, (kind, Field(default))
+
+
+class _EngineChecks(Section):
+    """What one engine setting demands of another."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        fields: dict[str, Any] = dict(self)  # made by create_model: unknown to mypy
+        window = fields["window_seconds"]
+        for name in ("sliding_seconds", "block_seconds"):
+            value = fields[name]
+            if value < window or (value / window) % 1 > 1e-9:
+                raise ValueError(f"{name} must be a multiple of window_seconds, however: {name}={value:g}, window_seconds={window:g}")
+        return self
+
+
+Engine = create_model("Engine", __base__=_EngineChecks, __doc__="How the engine decides.", **dict(_engine_fields()))
+
+
+class Config(Section):
+    """All settings."""
+
+    receiver: Receiver = Receiver()
+    web: Web = Web()
+    store: Store = Store()
+    trainer: Trainer = Trainer()
+    sinks: Sinks = Sinks()
+    log: Log = Log()
+    engine: Engine = Engine()  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _ports(self) -> Self:
+        taken: dict[int, str] = {}
+        listeners = [("web.endpoint", self.web.endpoint)]
+        listeners += [("receiver.grpc.endpoint", self.receiver.grpc.endpoint)] if self.receiver.grpc.enabled else []
+        listeners += [("receiver.http.endpoint", self.receiver.http.endpoint)] if self.receiver.http.enabled else []
+        for name, endpoint in listeners:
+            port = split_endpoint(endpoint)[1]
+            if port and port in taken:
+                raise ValueError(f"{name} and {taken[port]} both have port {port}")
+            taken[port] = name
+        return self
+
+
+def engine_settings(config: Config, *, live: bool) -> EngineSettings:
+    """The engine section as the engine takes it. live: received time is the real clock."""
+    values: dict[str, Any] = {"live": live}
+    for each in dataclasses.fields(EngineSettings):
+        if each.name.endswith("_ns"):
+            values[each.name] = round(getattr(config.engine, each.name.removesuffix("_ns") + "_seconds") * SECOND_NS)
+        elif each.name != "live":
+            values[each.name] = getattr(config.engine, each.name)
+    return EngineSettings(**values)
+
+
+def setting_names(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    """Dotted names of every setting, in order of the sections.
+
+    >>> "receiver.grpc.endpoint" in setting_names()
+    True
+    """
+    names = []
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += setting_names(inner, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def _sections() -> list[str]:
+    names = setting_names()
+    return sorted({name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)})
+
+
+def nearest(name: str) -> str:
+    """The setting or section that a mistyped name most resembles, "" if none does.
+
+    >>> nearest("receiver.grpc.endpont"), nearest("recievers")
+    ('receiver.grpc.endpoint', 'receiver')
+    """
+    found = difflib.get_close_matches(name, setting_names() + _sections(), n=1, cutoff=0.6)
+    return found[0] if found else ""
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines = []
+    for each in error.errors(include_url=False):
+        name = ".".join(str(part) for part in each["loc"])
+        if each["type"] == "extra_forbidden":
+            guess = nearest(name)
+            lines.append(f"{name}: unknown setting" + (f"; did you mean {guess}?" if guess else ""))
+            continue
+        message = each["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("a valid dictionary or", "a mapping or")
+        message = re.sub(r"a mapping or instance of \w+", "a mapping", message)
+        secret = "token" in name.rsplit(".", 1)[-1]
+        shown = "" if isinstance(each["input"], dict | BaseModel) or secret or "however" in message else f", however: {each['input']!r}"
+        lines.append(f"{name}: {message}{shown}" if name else f"{message}{shown}")
+    return lines
+
+
+def from_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Settings in the environment as nested values, and what is wrong with its names.
+
+    WHENCE_RECEIVER__GRPC__ENDPOINT=0.0.0.0:4317 sets receiver.grpc.endpoint; values are read as YAML.
+
+    >>> from_environment({"WHENCE_WEB__MAX_BODY_KIB": "64"})
+    ({'web': {'max_body_kib': 64}}, [])
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    flat = {re.sub(r"[._]+", "_", name): name for name in setting_names()}
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or NOT_SETTINGS.fullmatch(variable):
+            continue
+        path = variable.removeprefix(PREFIX).lower().split("__")
+        if len(path) == 1:
+            meant = flat.get(path[0])
+            if meant:
+                problems.append(f"{variable}: unknown; did you mean {PREFIX}{meant.replace('.', '__').upper()}?")
+            continue  # somebody else's variable
+        if ".".join(path) not in flat.values():
+            guess = nearest(".".join(path))
+            problems.append(
+                f"{variable}: unknown setting" + (f"; did you mean {PREFIX}{guess.replace('.', '__').upper()}?" if guess else "")
+            )
+            continue
+        inner = values
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+        text = environ[variable]
+        try:
+            inner[path[-1]] = text if "token" in path[-1] or "file" in path[-1] else yaml.safe_load(text)
+        except yaml.YAMLError:
+            inner[path[-1]] = text
+    return values, problems
+
+
+def _filled(values: dict[str, Any], sections: set[str], prefix: str = "") -> dict[str, Any]:
+    """`receiver:` with everything below it commented out is an empty section, not a null."""
+    filled: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if name in sections and (value is None or isinstance(value, dict)):
+            value = _filled(value or {}, sections, f"{name}.")  # noqa: PLW2901
+        filled[key] = value
+    return filled
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _overlay(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def parse(text: str, environ: Mapping[str, str], source: str = "settings") -> Config:
+    """Settings of a YAML text with the environment laid over it. Raises: ConfigError with every problem found."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{source}: not YAML: {' '.join(str(error).split())}"]) from None
+    if read is None:
+        read = {}
+    if not isinstance(read, dict):
+        raise ConfigError([f"{source}: must be a mapping of settings, however: {type(read).__name__}"])
+    read = _filled(read, set(_sections()))
+    above, problems = from_environment(environ)
+    try:
+        config = Config.model_validate(_overlay(read, above))
+    except ValidationError as error:
+        raise ConfigError(problems + _problems(error)) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def find(path: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The settings file: the one named, else WHENCE_CONFIG, else whence.yaml here, else none."""
+    named = path or environ.get("WHENCE_CONFIG")
+    if named:
+        return Path(named)
+    here = Path("whence.yaml")
+    return here if here.is_file() else None
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """Settings of a file and the environment. Raises: ConfigError, also for a file that cannot be read."""
+    environ = os.environ if environ is None else environ
+    file = find(path, environ)
+    if file is None:
+        return parse("", environ)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError([f"{file}: cannot be read: {reason}"]) from None
+    return parse(text, environ, str(file))
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The settings in effect, secrets hidden."""
+    return config.model_dump(mode="json")
