@@ -14,11 +14,11 @@ from engine.take.series import SeriesKey, quantile_name
 class Role(StrEnum):
     """The golden signals of a component, and how full its resources are."""
 
-    REQUESTS = "requests"  # served, per second
+    REQUESTS = "requests"  # served, per second; failed ones too, see `failed`
     LATENCY = "latency"  # of the requests that it served, seconds
     FAILURE_SHARE = "failure share"
     SUCCESS_SHARE = "success share"
-    FAILURES = "failures"  # failed requests, per second
+    FAILURES = "failures"  # failed requests, per second, in a metric of their own
     UTILISATION = "utilisation"  # share of a resource that is in use
     OTHER = ""
 
@@ -85,9 +85,9 @@ def measure(key: SeriesKey) -> Measure:
     rate = key.statistic == "rate" or key.unit.endswith("/s")
     duration = bool("latency" in found or ((found & DURATION and found & (REQUEST | {"server"})) or "span" in " ".join(found)))
     if rate and key.type in BUCKETED:
-        return Measure((Role.FAILURES if failed(key.attributes) else Role.REQUESTS) if duration else Role.OTHER)
+        return Measure(Role.REQUESTS if duration else Role.OTHER)
     if rate and (found & (REQUEST | FAILURE) or key.unit in ("{request}/s", "{call}/s", "{operation}/s")):
-        return Measure(Role.FAILURES if found & FAILURE or failed(key.attributes) else Role.REQUESTS)
+        return Measure(Role.FAILURES if found & FAILURE else Role.REQUESTS)
     if duration and key.unit == "s" and not rate:
         return Measure(Role.LATENCY, _statistic(key, found))
     return Measure(Role.OTHER)
