@@ -1,0 +1,279 @@
+"""Every metric that whence exposes, in one table; self-metrics are counted here, findings are rendered from the engine's Snapshot.
+
+Alert identity is stable: what may change about an incident (its cause, title, confidence) stands in metrics of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine.records import SECOND_NS, Incident, Snapshot
+
+#: Of one incident, at most: causes, affected services, nodes, edges shown.
+CAUSES_MOST, AFFECTED_MOST, NODES_MOST, EDGES_MOST = 5, 20, 50, 100
+#: Topology edges shown.
+TOPOLOGY_MOST = 2000
+LONGEST_LABEL = 200
+
+
+class Row(NamedTuple):
+    """One metric. A counter's name ends in _total; `found` metrics are rendered from the Snapshot."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    found: bool = False
+
+
+def _found(name: str, text: str, *labels: str, kind: Literal["counter", "gauge"] = "gauge") -> Row:
+    return Row(name, kind, text, labels, True)
+
+
+TABLE: tuple[Row, ...] = (
+    # incidents
+    _found("rca_incident_active", "1 while the incident is open", "incident_id", "severity", "deployment_environment_name"),
+    _found(
+        "rca_incident_info",
+        "What is said of an open incident now",
+        *("incident_id", "root_cause_service_name", "cause_type", "change_id", "title"),
+    ),
+    _found("rca_incident_page", "1 if the incident is for people now, 0 if only for the record", "incident_id"),
+    _found("rca_incident_confidence_ratio", "Probability that the first cause is right", "incident_id"),
+    _found("rca_incident_start_timestamp_seconds", "Onset of the incident", "incident_id"),
+    _found("rca_incident_acknowledged", "1 once a person acknowledged it", "incident_id"),
+    _found(
+        "rca_incident_affected_service_info",
+        "Services of an incident; role is root_cause or affected",
+        *("incident_id", "service_name", "deployment_environment_name", "role"),
+    ),
+    _found("rca_incident_change_info", "Changes not ruled out", "incident_id", "change_id", "change_type", "service_name", "verdict"),
+    _found("rca_root_cause_score_ratio", "Probability of a cause", "incident_id", "service_name", "rank", "cause_type"),
+    Row("rca_incidents_total", "counter", "Incidents opened or reopened", ("severity",)),
+    # signals
+    _found("rca_anomalies_total", "Deviations that crossed their threshold", "service_name", "signal", kind="counter"),
+    _found("rca_anomaly_score_nats", "Loudest deviation of the last window", "service_name", "signal"),
+    Row("rca_config_changes_total", "counter", "Changes taken", ("change_type", "inferred")),
+    # graphs
+    _found("rca_topology_node_info", "Services and virtual nodes", "id", "title", "subtitle"),
+    _found("rca_topology_edge_calls", "Calls along an edge, lately", "id", "source", "target"),
+    _found("rca_topology_edge_errors_ratio", "Failed share of the calls along an edge", "id", "source", "target"),
+    _found("rca_topology_edge_duration_seconds", "Mean duration of the calls along an edge", "id", "source", "target"),
+    _found("rca_causal_node_score_nats", "Node of an open incident's causal graph", "incident_id", "id", "title", "subtitle"),
+    _found("rca_causal_edge_weight", "source may have caused target, and why", "incident_id", "id", "source", "target", "reason"),
+    # what arrives
+    _found("rca_service_items_total", "Spans, logs and points by service", "service_name", "signal", kind="counter"),
+    _found("rca_service_last_seen_timestamp_seconds", "Latest event time of a service", "service_name"),
+    _found("rca_service_learning_ratio", "Share of a service's normal behaviour that is learnt; 1: ready", "service_name"),
+    _found("rca_watermark_timestamp_seconds", "Event time up to which everything is decided"),
+    _found("rca_engine_dropped_total", "Items the engine did not use", "what", "reason", kind="counter"),
+    Row("rca_hint", "gauge", "1: something about the telemetry makes whence blind", ("service_name", "hint")),
+    # receiving
+    Row("rca_receiver_requests_total", "counter", "Export requests by answer", ("transport", "signal", "code")),
+    Row("rca_receiver_items_total", "counter", "Spans, logs and points accepted", ("signal",)),
+    Row("rca_receiver_bytes_total", "counter", "Bytes of accepted requests, inflated", ("transport", "signal")),
+    Row("rca_receiver_dropped_total", "counter", "Items in no column", ("reason",)),
+    Row("rca_receiver_request_duration_seconds", "histogram", "From the first byte to the answer", ("transport", "signal")),
+    Row("rca_receiver_in_flight_bytes", "gauge", "Bytes of requests that the engine has not taken yet"),
+    Row("rca_receiver_in_flight_limit_bytes", "gauge", "Beyond this, senders are asked to retry"),
+    Row("rca_receiver_auth_failures_total", "counter", "Requests with a wrong token", ("transport",)),
+    # stages
+    Row("rca_engine_queue_batches", "gauge", "Batches waiting for the engine"),
+    Row("rca_engine_batches_total", "counter", "Batches taken by the engine"),
+    Row("rca_engine_busy_seconds_total", "counter", "Time the engine worked"),
+    Row("rca_engine_errors_total", "counter", "Batches lost to a bug of ours"),
+    Row("rca_trainings_total", "counter", "Trainings by source and result", ("source", "result")),
+    Row("rca_training_duration_seconds", "histogram", "Time of a training", ("source",)),
+    Row("rca_store_commits_total", "counter", "Transactions"),
+    Row("rca_store_errors_total", "counter", "Transactions that failed"),
+    Row("rca_store_commit_duration_seconds", "histogram", "Time of a transaction"),
+    Row("rca_state_save_timestamp_seconds", "gauge", "When the engine's state was last saved; 0: never"),
+    Row("rca_state_size_bytes", "gauge", "Size of the saved state"),
+    Row("rca_sink_sent_total", "counter", "Deliveries", ("sink",)),
+    Row("rca_sink_retries_total", "counter", "Deliveries that have to be tried again", ("sink",)),
+    Row("rca_sink_dropped_total", "counter", "Deliveries given up", ("sink", "reason")),
+    Row("rca_sink_queue_length", "gauge", "Deliveries waiting", ("sink",)),
+    Row("rca_sink_up", "gauge", "1 if the last delivery succeeded", ("sink",)),
+    Row("rca_web_requests_total", "counter", "Requests to the web port", ("path", "code")),
+    Row("rca_config_last_reload_successful", "gauge", "1 if the last reload of the settings worked"),
+    Row("rca_config_last_reload_timestamp_seconds", "gauge", "When settings were last loaded"),
+    Row("rca_degraded", "gauge", "1: works, but not fully", ("reason",)),
+    Row("rca_build_info", "gauge", "Version", ("version",)),
+)
+ROWS = {row.name: row for row in TABLE}
+#: 1 ms ... 10 s
+BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0, 600.0)
+
+
+def exposed_names() -> set[str]:
+    """Names as they stand in an exposition: histograms have three.
+
+    >>> {"rca_incidents_total", "rca_store_commit_duration_seconds_bucket"} <= exposed_names()
+    True
+    """
+    names = set()
+    for row in TABLE:
+        names |= {f"{row.name}_{part}" for part in ("bucket", "sum", "count")} if row.kind == "histogram" else {row.name}
+    return names
+
+
+class Metrics:
+    """Self-metrics of one process and the registry that `/metrics` renders. Thread-safe."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self.registry = CollectorRegistry()
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
+        for row in TABLE:
+            if row.found:
+                continue
+            if row.kind == "counter":
+                self._made[row.name] = Counter(row.name, row.help, row.labels, registry=self.registry)
+            elif row.kind == "gauge":
+                self._made[row.name] = Gauge(row.name, row.help, row.labels, registry=self.registry)
+            else:
+                self._made[row.name] = Histogram(row.name, row.help, row.labels, registry=self.registry, buckets=BUCKETS)
+        self.registry.register(Findings(snapshot))
+
+    def _child(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
+        made = self._made[name]
+        return made.labels(**labels) if labels else made
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter of the table. Raises: KeyError for a name that is not in it."""
+        child = self._child(name, labels)
+        if isinstance(child, Histogram):
+            raise TypeError(f"{name} is a histogram: observe it")
+        child.inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        child = self._child(name, labels)
+        if not isinstance(child, Gauge):
+            raise TypeError(f"{name} is no gauge")
+        child.set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add to a histogram."""
+        child = self._child(name, labels)
+        if not isinstance(child, Histogram):
+            raise TypeError(f"{name} is no histogram")
+        child.observe(value)
+
+    def value(self, name: str, **labels: str) -> float:
+        """Current value of a counter or gauge, 0 if it never moved."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    def values(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of every child of a counter or gauge, largest first."""
+        found = [(s.labels, s.value) for family in self._made[name].collect() for s in family.samples if s.name == name]
+        return sorted(found, key=lambda pair: -pair[1])
+
+    def only(self, name: str, present: Iterable[tuple[str, ...]]) -> None:
+        """Make a gauge of state 1 for exactly these label values: what is gone vanishes."""
+        made = self._made[name]
+        made.clear()
+        for values in present:
+            child = made.labels(*values)
+            if isinstance(child, Gauge):
+                child.set(1)
+
+
+class Findings(Collector):
+    """Renders the Snapshot at the moment of the scrape, so closed incidents vanish."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self.snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Families without samples, so that registering needs no scrape."""
+        return [_family(row) for row in TABLE if row.found]
+
+    def collect(self) -> Iterable[Metric]:
+        """Families of one Snapshot."""
+        snapshot = self.snapshot()
+        families = {row.name: _family(row) for row in TABLE if row.found}
+
+        seen: set[tuple[str, ...]] = set()
+
+        def add(name: str, value: float, *labels: str) -> None:
+            cut = tuple(label[:LONGEST_LABEL] for label in labels)
+            if (name, *cut) not in seen:  # Prometheus refuses the whole scrape for one duplicate
+                seen.add((name, *cut))
+                families[name].add_metric(cut, value)
+
+        add("rca_watermark_timestamp_seconds", snapshot.watermark_ns / SECOND_NS)
+        for incident in snapshot.incidents:
+            _incident(incident, add)
+        for service, signal, nats in snapshot.scores:
+            add("rca_anomaly_score_nats", nats, service, signal)
+        for status in snapshot.services:
+            for signal, count in (("traces", status.spans), ("logs", status.logs), ("metrics", status.points)):
+                add("rca_service_items_total", count, status.service, signal)
+            add("rca_service_last_seen_timestamp_seconds", status.last_seen_ns / SECOND_NS, status.service)
+            add("rca_service_learning_ratio", status.learning_ratio, status.service)
+        for what, reason, dropped in snapshot.dropped:
+            add("rca_engine_dropped_total", dropped, what, reason)
+        _topology(snapshot, add)
+        for name, labels, value in snapshot.counters:
+            row = ROWS.get(name)
+            if row is not None and row.found:
+                by_name = dict(labels)
+                add(name, value, *(by_name.get(label, "") for label in row.labels))
+        return families.values()
+
+
+Add = Callable[..., None]
+
+
+def _family(row: Row) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+    return kind(row.name, row.help, labels=row.labels)
+
+
+def _incident(incident: Incident, add: Add) -> None:
+    finding, name = incident.finding, incident.id
+    answer = finding.attribution.answer
+    change_id = "" if answer in {"none", "inconclusive"} else answer
+    add("rca_incident_active", 1, name, incident.severity.value, incident.environment)
+    add("rca_incident_info", 1, name, finding.root, finding.cause_type, change_id, finding.title)
+    add("rca_incident_page", float(incident.page), name)
+    add("rca_incident_confidence_ratio", finding.confidence, name)
+    add("rca_incident_start_timestamp_seconds", incident.onset_ns / SECOND_NS, name)
+    add("rca_incident_acknowledged", float(incident.acknowledged), name)
+    for service in dict.fromkeys((finding.root, *finding.affected[:AFFECTED_MOST])):
+        if service:
+            role = "root_cause" if service == finding.root else "affected"
+            add("rca_incident_affected_service_info", 1, name, service, incident.environment, role)
+    for rank, cause in enumerate(finding.causes[:CAUSES_MOST], start=1):
+        add("rca_root_cause_score_ratio", cause.probability, name, cause.service, str(rank), finding.cause_type if rank == 1 else "")
+    for one in finding.attribution.verdicts:
+        if one.verdict.value in {"confirmed", "suspect"}:
+            add("rca_incident_change_info", 1, name, one.change.id, one.change.type.value, one.change.service, one.verdict.value)
+    shown = {node.id for node in finding.nodes[:NODES_MOST]}
+    for node in finding.nodes[:NODES_MOST]:
+        add("rca_causal_node_score_nats", node.score, name, node.id, node.title, f"{node.kind} {node.service}".strip())
+    edges = [edge for edge in finding.edges if edge.source in shown and edge.target in shown]
+    for edge in edges[:EDGES_MOST]:
+        add("rca_causal_edge_weight", edge.weight, name, f"{edge.source}>{edge.target}", edge.source, edge.target, edge.reason)
+
+
+def _topology(snapshot: Snapshot, add: Add) -> None:
+    edges = sorted(snapshot.edges, key=lambda edge: -edge.calls)[:TOPOLOGY_MOST]
+    kinds = {status.service: "service" for status in snapshot.services}
+    for edge in edges:
+        kinds.setdefault(edge.caller, "service")
+        if kinds.get(edge.callee, "service") == "service" and edge.kind.value > 1:
+            kinds.setdefault(edge.callee, edge.kind.name.lower())
+        kinds.setdefault(edge.callee, "service")
+    for node, kind in sorted(kinds.items()):
+        add("rca_topology_node_info", 1, node, node, kind)
+    for edge in edges:
+        labels = (f"{edge.caller}>{edge.callee}", edge.caller, edge.callee)
+        add("rca_topology_edge_calls", edge.calls, *labels)
+        add("rca_topology_edge_errors_ratio", edge.errors / edge.calls if edge.calls else 0.0, *labels)
+        add("rca_topology_edge_duration_seconds", edge.seconds / edge.calls if edge.calls else 0.0, *labels)
