@@ -6,9 +6,9 @@ ordered by the time of their last item.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
@@ -18,6 +18,8 @@ SUFFIXES = (".jsonl.zst", ".jsonl")
 #: The longest line that is read: OTLP's own message limit.
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 READ_BYTES = 1 << 20
+#: Small, since what it inflates to is held at once.
+ZSTD_READ_BYTES = 4096
 
 
 class RecordingError(Exception):
@@ -61,22 +63,37 @@ def lines(path: Path) -> Iterator[bytes]:
 
     Raises: RecordingError if the file is missing, is not zstd where its name says so, is cut short, or has a line over 64 MiB.
     """
+    number, rest = 0, b""
     try:
         with path.open("rb") as file:
-            stream: io.BufferedIOBase | io.BufferedReader = file
-            if path.name.endswith(".zst"):
-                stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True), READ_BYTES)
-            number = 0
-            while line := stream.readline(LINE_LIMIT_BYTES + 1):
-                number += 1
-                if len(line) > LINE_LIMIT_BYTES:
-                    raise RecordingError(f"{path}:{number}: a line of more than {LINE_LIMIT_BYTES} bytes")
-                if line := line.strip():
-                    yield line
+            for part in _inflated(file, path) if path.name.endswith(".zst") else iter(lambda: file.read(READ_BYTES), b""):
+                *whole, rest = (rest + part).split(b"\n")
+                for line in whole:
+                    number += 1
+                    if line := line.strip():
+                        yield line
+                if len(rest) > LINE_LIMIT_BYTES:
+                    raise RecordingError(f"{path}:{number + 1}: a line of more than {LINE_LIMIT_BYTES} bytes")
+            if rest := rest.strip():
+                yield rest
     except zstandard.ZstdError as error:
         raise RecordingError(f"{path}: not readable as zstd: {error}") from error
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from error
+
+
+def _inflated(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The content of zstd frames, in order. The library's own reader takes a frame that is cut short for its end."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    begun, raw = False, b""
+    while raw := raw or file.read(ZSTD_READ_BYTES):
+        begun = True
+        yield frame.decompress(raw)
+        raw = b""
+        if frame.eof:
+            raw, begun, frame = frame.unused_data, False, zstandard.ZstdDecompressor().decompressobj()
+    if begun:
+        raise RecordingError(f"{path}: cut short, its last zstd frame has no end")
 
 
 def span_of_time(batch: Batch) -> tuple[int, int] | None:

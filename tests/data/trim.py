@@ -2,7 +2,7 @@
 
     python tests/data/trim.py IN.jsonl.zst OUT.jsonl.zst --start TIME --end TIME [--traces SHARE] [--active-only] [--body BYTES]
 
-Lines keep their order and times. --traces keeps whole traces, chosen by a hash of their id, with their log records; --active-only keeps
+Items keep their times, lines the order of their last item. --traces keeps whole traces, chosen by a hash of their id, with their log records; --active-only keeps
 metric lines only in minutes that have spans; --body cuts log bodies, ids in them included (whence reads 256 bytes).
 """
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--active-only", action="store_true")
     parser.add_argument("--body", type=int, default=0)
     args = parser.parse_args()
-    raw = b"".join(line + b"\n" for line in trimmed(args))
+    raw = b"".join(line + b"\n" for line in sorted(trimmed(args), key=lambda line: last_time_ns(line) or 0))
     parameters = zstandard.ZstdCompressionParameters.from_level(22, window_log=27, enable_ldm=True)
     args.target.write_bytes(zstandard.ZstdCompressor(compression_params=parameters).compress(raw))
     print(f"{args.target}: {len(raw.splitlines())} lines, {args.target.stat().st_size} bytes")
