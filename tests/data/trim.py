@@ -2,8 +2,9 @@
 
     python tests/data/trim.py IN.jsonl.zst OUT.jsonl.zst --start TIME --end TIME [--traces SHARE] [--active-only] [--body BYTES]
 
-Items keep their times, lines the order of their last item. --traces keeps whole traces, chosen by a hash of their id, with their log records; --active-only keeps
-metric lines only in minutes that have spans; --body cuts log bodies, ids in them included (whence reads 256 bytes).
+Items keep their times, lines the order of their last item. --traces keeps whole traces, chosen by a hash of their id, with their log
+records; --active-only keeps metric lines only in minutes that have spans; --body cuts log bodies, ids in them included (whence reads
+256 bytes).
 """
 
 from __future__ import annotations
