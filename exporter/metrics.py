@@ -1,28 +1,18 @@
-"""Every metric that whence exposes, in one table; self-metrics are counted here, findings are rendered from the engine's Snapshot.
+"""Every metric that whence exposes, in one table; self-metrics are counted here, `found` ones rendered by exporter.sinks.prometheus.
 
 Alert identity is stable: what may change about an incident (its cause, title, confidence) stands in metrics of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from engine.records import SECOND_NS, Incident, Snapshot
-
-#: Of one incident, at most: causes, affected services, nodes, edges shown.
-CAUSES_MOST, AFFECTED_MOST, NODES_MOST, EDGES_MOST = 5, 20, 50, 100
-#: Topology edges shown.
-TOPOLOGY_MOST = 2000
-LONGEST_LABEL = 200
 
 
 class Row(NamedTuple):
-    """One metric. A counter's name ends in _total; `found` metrics are rendered from the Snapshot."""
+    """One metric. A counter's name ends in _total; `found` ones are rendered from the Snapshot."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -123,9 +113,9 @@ def exposed_names() -> set[str]:
 
 
 class Metrics:
-    """Self-metrics of one process and the registry that `/metrics` renders. Thread-safe."""
+    """Self-metrics of one process, and the registry that `/metrics` renders. Thread-safe."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._made: dict[str, Counter | Gauge | Histogram] = {}
         for row in TABLE:
@@ -137,7 +127,6 @@ class Metrics:
                 self._made[row.name] = Gauge(row.name, row.help, row.labels, registry=self.registry)
             else:
                 self._made[row.name] = Histogram(row.name, row.help, row.labels, registry=self.registry, buckets=BUCKETS)
-        self.registry.register(Findings(snapshot))
 
     def _child(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
         made = self._made[name]
@@ -181,99 +170,3 @@ class Metrics:
             child = made.labels(*values)
             if isinstance(child, Gauge):
                 child.set(1)
-
-
-class Findings(Collector):
-    """Renders the Snapshot at the moment of the scrape, so closed incidents vanish."""
-
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self.snapshot = snapshot
-
-    def describe(self) -> Iterable[Metric]:
-        """Families without samples, so that registering needs no scrape."""
-        return [_family(row) for row in TABLE if row.found]
-
-    def collect(self) -> Iterable[Metric]:
-        """Families of one Snapshot."""
-        snapshot = self.snapshot()
-        families = {row.name: _family(row) for row in TABLE if row.found}
-
-        seen: set[tuple[str, ...]] = set()
-
-        def add(name: str, value: float, *labels: str) -> None:
-            cut = tuple(label[:LONGEST_LABEL] for label in labels)
-            if (name, *cut) not in seen:  # Prometheus refuses the whole scrape for one duplicate
-                seen.add((name, *cut))
-                families[name].add_metric(cut, value)
-
-        add("rca_watermark_timestamp_seconds", snapshot.watermark_ns / SECOND_NS)
-        for incident in snapshot.incidents:
-            _incident(incident, add)
-        for service, signal, nats in snapshot.scores:
-            add("rca_anomaly_score_nats", nats, service, signal)
-        for status in snapshot.services:
-            for signal, count in (("traces", status.spans), ("logs", status.logs), ("metrics", status.points)):
-                add("rca_service_items_total", count, status.service, signal)
-            add("rca_service_last_seen_timestamp_seconds", status.last_seen_ns / SECOND_NS, status.service)
-            add("rca_service_learning_ratio", status.learning_ratio, status.service)
-        for what, reason, dropped in snapshot.dropped:
-            add("rca_engine_dropped_total", dropped, what, reason)
-        _topology(snapshot, add)
-        for name, labels, value in snapshot.counters:
-            row = ROWS.get(name)
-            if row is not None and row.found:
-                by_name = dict(labels)
-                add(name, value, *(by_name.get(label, "") for label in row.labels))
-        return families.values()
-
-
-Add = Callable[..., None]
-
-
-def _family(row: Row) -> CounterMetricFamily | GaugeMetricFamily:
-    kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
-    return kind(row.name, row.help, labels=row.labels)
-
-
-def _incident(incident: Incident, add: Add) -> None:
-    finding, name = incident.finding, incident.id
-    answer = finding.attribution.answer
-    change_id = "" if answer in {"none", "inconclusive"} else answer
-    add("rca_incident_active", 1, name, incident.severity.value, incident.environment)
-    add("rca_incident_info", 1, name, finding.root, finding.cause_type, change_id, finding.title)
-    add("rca_incident_page", float(incident.page), name)
-    add("rca_incident_confidence_ratio", finding.confidence, name)
-    add("rca_incident_start_timestamp_seconds", incident.onset_ns / SECOND_NS, name)
-    add("rca_incident_acknowledged", float(incident.acknowledged), name)
-    for service in dict.fromkeys((finding.root, *finding.affected[:AFFECTED_MOST])):
-        if service:
-            role = "root_cause" if service == finding.root else "affected"
-            add("rca_incident_affected_service_info", 1, name, service, incident.environment, role)
-    for rank, cause in enumerate(finding.causes[:CAUSES_MOST], start=1):
-        add("rca_root_cause_score_ratio", cause.probability, name, cause.service, str(rank), finding.cause_type if rank == 1 else "")
-    for one in finding.attribution.verdicts:
-        if one.verdict.value in {"confirmed", "suspect"}:
-            add("rca_incident_change_info", 1, name, one.change.id, one.change.type.value, one.change.service, one.verdict.value)
-    shown = {node.id for node in finding.nodes[:NODES_MOST]}
-    for node in finding.nodes[:NODES_MOST]:
-        add("rca_causal_node_score_nats", node.score, name, node.id, node.title, f"{node.kind} {node.service}".strip())
-    edges = [edge for edge in finding.edges if edge.source in shown and edge.target in shown]
-    for edge in edges[:EDGES_MOST]:
-        add("rca_causal_edge_weight", edge.weight, name, f"{edge.source}>{edge.target}", edge.source, edge.target, edge.reason)
-
-
-def _topology(snapshot: Snapshot, add: Add) -> None:
-    edges = sorted(snapshot.edges, key=lambda edge: -edge.calls)[:TOPOLOGY_MOST]
-    kinds = {status.service: "service" for status in snapshot.services}
-    for edge in edges:
-        kinds.setdefault(edge.caller, "service")
-        if kinds.get(edge.callee, "service") == "service" and edge.kind.value > 1:
-            kinds.setdefault(edge.callee, edge.kind.name.lower())
-        kinds.setdefault(edge.callee, "service")
-    for node, kind in sorted(kinds.items()):
-        add("rca_topology_node_info", 1, node, node, kind)
-    for edge in edges:
-        labels = (f"{edge.caller}>{edge.callee}", edge.caller, edge.callee)
-        add("rca_topology_edge_calls", edge.calls, *labels)
-        add("rca_topology_edge_errors_ratio", edge.errors / edge.calls if edge.calls else 0.0, *labels)
-        add("rca_topology_edge_duration_seconds", edge.seconds / edge.calls if edge.calls else 0.0, *labels)
