@@ -16,7 +16,7 @@ from engine.judge.rank import Calibration, rank
 from engine.records import Family
 
 #: Fitted on planted faults (engine/README.md, "Confidence").
-DEFAULT = Calibration(temperature=6.0, unseen=3.0)
+DEFAULT = Calibration(temperature=2.0, unseen=3.0)
 
 CONFIRMED, LIKELY = 0.8, 0.5  # classes of confidence; below LIKELY a finding is inconclusive
 TEMPERATURES = tuple(2.0**power for power in range(-1, 7))

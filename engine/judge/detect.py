@@ -38,8 +38,8 @@ MINIMUM_SHARE = 0.1
 COMPARED = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE})
 
 HOLD_STEPS = 3  # a subject that departs in two of this many steps is held
-TAIL_QUANTILE = 0.9
-TAIL_LEAST = 60  # block maxima before a tail may raise a threshold
+TAIL_LOW, TAIL_HIGH = 0.9, 0.99
+TAIL_LEAST = 120  # block maxima before a tail may raise a threshold
 TAIL_MOST = 2880  # two days of minutes
 TAIL_RAISES = 1.25  # times the reference, at most: a tail that wants more belongs to a broken family, not to a threshold
 YOUNG = 2.0  # minutes: a family seen for n of them needs 1 + 2/n times the Z, as Student's t needs with few degrees of freedom
@@ -48,16 +48,16 @@ YOUNG = 2.0  # minutes: a family seen for n of them needs 1 + 2/n times the Z, a
 class Tail:
     """Maximum over all subjects in each normal minute, and the level that the next ones exceed once a budget.
 
-    With m block maxima in nats, u their 90 % point and e the mean excess of those above it, the tail is taken as exponential (a maximum
-    of Z has a Gumbel tail in Z^2 / 2; Gumbel 1958, Coles 2001 section 4):
+    The tail of such maxima is taken as exponential in nats (a maximum of Z has a Gumbel tail in Z^2 / 2; Coles 2001, section 3). Its
+    slope is read between the 90 % and the 99 % point, below the worst, which may be faults that nobody noticed:
 
-        level(budget) = u + e * ln(0.1 * budget / block)
+        level(budget) = q(.99) + (q(.99) - q(.9)) / ln 10 * ln(.01 * budget / block)
 
     >>> tail = Tail()
-    >>> for minute in range(100):
-    ...     tail.take(minute * MINUTE_NS, 1.0 + minute / 100)
+    >>> for minute in range(1001):
+    ...     tail.take(minute * MINUTE_NS, 1.0 + minute / 1000)
     >>> round(tail.level(HOUR_NS), 2)
-    1.97
+    1.99
     """
 
     def __init__(self) -> None:
@@ -86,11 +86,9 @@ class Tail:
         count = len(self._sorted)
         if count < TAIL_LEAST:
             return 0.0
-        at = int(TAIL_QUANTILE * count)
-        base = self._sorted[at]
-        above = self._sorted[at:]
-        excess = sum(above) / len(above) - base
-        return base + excess * math.log(max(1.0, (1 - TAIL_QUANTILE) * budget_ns / MINUTE_NS))
+        base, lower = self._sorted[int(TAIL_HIGH * count)], self._sorted[int(TAIL_LOW * count)]
+        slope = (base - lower) / math.log((1 - TAIL_LOW) / (1 - TAIL_HIGH))
+        return base + slope * math.log(max(1.0, (1 - TAIL_HIGH) * budget_ns / MINUTE_NS))
 
     def state(self) -> list[float]:
         """Block maxima, oldest first."""
@@ -180,12 +178,15 @@ class Detector:
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Normal maxima and minutes seen, by family."""
-        return {family.value: {"maxima": tail.state(), "minutes": self._minutes[family]} for family, tail in self._tails.items()}
+        """Normal maxima and minutes seen, by family, and who departed lately."""
+        families = {family.value: {"maxima": tail.state(), "minutes": self._minutes[family]} for family, tail in self._tails.items()}
+        return {"families": families, "recent": [sorted(map(list, step)) for step in self._recent]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state`; families that it lacks start empty."""
         for family, tail in self._tails.items():
-            of_family = state.get(family.value, {})
+            of_family = state["families"].get(family.value, {})
             tail.restore(of_family.get("maxima", ()))
             self._minutes[family] = of_family.get("minutes", 0)
+        steps = ({(Family(family), service, subject) for family, service, subject in step} for step in state["recent"])
+        self._recent = deque(steps, maxlen=HOLD_STEPS)

@@ -13,10 +13,22 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from engine.judge.correlate import GAP_NS, Links, components
-from engine.judge.detect import AT_ONCE, Departure, Detector, is_bad
-from engine.judge.live import NOTHING, TOGETHER_NS, Live, differs, entry, live_of, live_plain, same, severity_of, signature, traces_of
+from engine.judge.detect import Departure, Detector, is_bad
+from engine.judge.live import (
+    NOTHING,
+    TOGETHER_NS,
+    Live,
+    differs,
+    entry,
+    live_of,
+    live_plain,
+    same,
+    severity_of,
+    signature,
+    traces_of,
+    worth_a_page,
+)
 from engine.judge.rank import family_z, scores
-from engine.judge.words import AFFECTED_Z
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity, TopologyEdge
 from engine.settings import EngineSettings
 
@@ -28,6 +40,7 @@ FADED = 0.5  # of its peak, below which an incident no longer explains new leade
 STRONG = 0.7  # of its peak, from which a step still shows the fault
 CALM = 0.4  # of a threshold: a service below it had not begun
 SPLIT_STEPS = 2  # steps that another service has to lead
+RETRY_STEPS = 4  # more that it has to lead after it was found to be no incident
 PLACES = 3  # services an incident may be about
 PLACE_PROBABILITY = 0.1
 HISTORY_MOST = 50
@@ -116,6 +129,7 @@ class Incidents:
             if live.incident.id == incident_id:
                 if live.incident.page:
                     self._dismissed_ns.append(now_ns)
+                live.dismissed = True
                 return self._close(live, now_ns, "dismissed") if live in self._live else live.incident
         return None
 
@@ -139,6 +153,10 @@ class Incidents:
         return ratios
 
     def _follow(self, ratios: Mapping[str, float], departing: set[str], now_ns: int) -> None:
+        """Strength and last departure of every incident. What people dismissed stays dismissed until it has been quiet."""
+        for live in self._past:
+            if live.dismissed and live.places & departing and now_ns - live.departed_ns < self.settings.incident_quiet_ns:
+                live.departed_ns = now_ns
         for live in self._live:
             live.strength = max((ratios.get(place, 0.0) for place in live.places), default=0.0)
             live.peak = max(live.peak, live.strength)
@@ -149,6 +167,8 @@ class Incidents:
 
     def _place(self, leader: str, part: frozenset[str], departures: Sequence[Departure], links: Links, now_ns: int) -> Live | None:
         """Give a connected set of departing services to the incident it belongs to, or open one; the opened one, if so."""
+        if any(live.dismissed and live.departed_ns == now_ns and leader in live.places for live in self._past):
+            return None
         owners = [live for live in self._live if leader in live.places]
         if owners:
             owner = max(owners, key=lambda live: live.incident.opened_ns)
@@ -232,7 +252,7 @@ class Incidents:
                 continue
             if live.strength >= max(1.0, FADED * live.peak) or abs(live.incident.onset_ns - new.incident.onset_ns) <= TOGETHER_NS:
                 live.members |= new.members
-                live.places |= new.places
+                live.streak = dict.fromkeys(new.places, -RETRY_STEPS)
                 self._live.remove(new)
                 return True
         return False
@@ -258,14 +278,15 @@ class Incidents:
         old = live.incident
         end_ns = min(live.span_end_ns, old.onset_ns + SPAN_NS)
         finding = conclude(min(old.onset_ns, end_ns - SPAN_LEAST_NS), end_ns)
-        if self._loudness(finding) < 1.0:  # the onset is an estimate: the sliding span, which departed, may show it better
+        if self._ratio(finding) < 1.0:  # the onset is an estimate: the sliding span, which departed, may show it better
             sliding = conclude(now_ns - self.settings.sliding_ns, now_ns)
-            finding = max(finding, sliding, key=self._loudness)
+            finding = max(finding, sliding, key=self._ratio)
         live.concluded_ns = now_ns
         live.concluded_for = signature(live, loud)
         about = [cause.service for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY]
         live.places |= set(about)
         severity = max(old.severity, severity_of(evidence, live.places, links), key=RANK_OF.__getitem__)
+        lasts = now_ns - old.onset_ns >= PAGE_AFTER_NS
         history = old.history
         if finding.root != old.finding.root or state is not IncidentState.UPDATED:
             history = (*history, entry(now_ns, f"{state.value}: {finding.root or 'no cause yet'} ({finding.confidence:.0%})"))[
@@ -279,28 +300,19 @@ class Incidents:
             published_ns=now_ns,
             finding=finding,
             resolved_ns=None,
-            page=old.page or self._page(old, severity, finding, now_ns, learning),
+            page=old.page or (lasts and severity is not Severity.INFO and self._page(finding, now_ns, learning)),
             history=history,
         )
         return live.incident
 
-    def _loudness(self, finding: Finding) -> float:
+    def _ratio(self, finding: Finding) -> float:
         """Largest z / threshold among the families of the first cause; 0 without one."""
         families = finding.causes[0].families if finding.causes else ()
         return max((z / self.detector.threshold(Family(family)) for family, z in families), default=0.0)
 
-    def _page(self, old: Incident, severity: Severity, finding: Finding, now_ns: int, learning: Mapping[str, float] | None) -> bool:
-        """True if people have to know: users feel it, it lasts, a cause is likely, and its service is learnt or needs no learning.
-
-        A page that was dismissed in the last day raises the bar to confirmed findings and to counted failures.
-        """
-        if severity is Severity.INFO or now_ns - old.onset_ns < PAGE_AFTER_NS:
-            return False
-        counted = any(item.family in AT_ONCE and item.z >= AFFECTED_Z for item in finding.evidence)
-        if any(now_ns - dismissed_ns < DAY_NS for dismissed_ns in self._dismissed_ns):
-            return counted or finding.verdict == "confirmed"
+    def _page(self, finding: Finding, now_ns: int, learning: Mapping[str, float] | None) -> bool:
         ready = learning is None or learning.get(finding.root, 0.0) >= 1.0
-        return counted or (ready and finding.verdict != "inconclusive")
+        return worth_a_page(finding, ready=ready, strict=any(now_ns - dismissed_ns < DAY_NS for dismissed_ns in self._dismissed_ns))
 
     def _merge(self, now_ns: int) -> list[Incident]:
         """Incidents that began together and turn out to have one cause become the earliest of them."""

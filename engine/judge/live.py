@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.judge.correlate import Links
+from engine.judge.detect import AT_ONCE
 from engine.judge.plain import from_plain, to_plain
 from engine.judge.words import AFFECTED_Z, clock
 from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, Incident, Severity
@@ -17,7 +18,6 @@ CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critica
 CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
 TOGETHER_NS = 120 * SECOND_NS  # incidents that began within this and have one root are one
 TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
-FAILURES = frozenset({Family.ERROR, Family.ABSENCE})
 
 #: The finding of an incident before it was concluded for the first time.
 NOTHING = Finding(0, 0, 0, (), 0.0, "inconclusive", "unknown", (), (), Attribution("inconclusive", (), 0.0))
@@ -37,6 +37,7 @@ class Live:
     concluded_for: tuple[str, ...] = ()  # leader and departing members when it was concluded
     strength: float = 0.0  # z / threshold at its places in this step
     streak: dict[str, int] = field(default_factory=dict)  # steps that another service led, by service
+    dismissed: bool = False  # people said that it was none
 
 
 def live_plain(live: Live) -> dict[str, Any]:
@@ -102,7 +103,16 @@ def severity_of(evidence: Sequence[Evidence], places: set[str], links: Links) ->
         if not item.user_visible or item.z < AFFECTED_Z or not any(links.linked(item.service, place) for place in places):
             continue
         slow = item.family in TIMES and math.isfinite(item.observed) and item.observed >= CRITICAL_RATIO * item.expected > 0
-        if slow or (item.family in FAILURES and item.z >= CRITICAL_Z):
+        if slow or (item.family in AT_ONCE and item.z >= CRITICAL_Z):
             return Severity.CRITICAL
         worst = Severity.WARNING
     return worst
+
+
+def worth_a_page(finding: Finding, *, ready: bool, strict: bool) -> bool:
+    """True if people have to know of something that users feel: a cause is likely, and its service is learnt or needs no learning.
+
+    `strict`: a page was dismissed in the last day; then only confirmed findings and counted failures will do.
+    """
+    counted = any(item.family in AT_ONCE and item.z >= AFFECTED_Z for item in finding.evidence)
+    return counted or (finding.verdict == "confirmed" if strict else ready and finding.verdict != "inconclusive")

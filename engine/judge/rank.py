@@ -72,10 +72,13 @@ def scores(table: Mapping[str, Mapping[Family, float]]) -> dict[str, float]:
     return {service: max(row.values()) + SUM_SHARE * sum(row.values()) for service, row in table.items() if row}
 
 
-def pagerank(graph: nx.DiGraph, personalisation: Mapping[str, float] | None = None, alpha: float = ALPHA) -> dict[str, float]:
+def pagerank(
+    graph: nx.DiGraph, personalisation: Mapping[str, float] | None = None, alpha: float = ALPHA, *, stays: bool = False
+) -> dict[str, float]:
     """Stationary share of time of a walk along the edges by weight, that with 1 - alpha jumps to a node by `personalisation`.
 
-    Nodes without a way out jump, too. By power iteration to 1e-10 or 200 rounds (networkx's own needs scipy).
+    From a node without a way out it jumps, too, or with `stays` it stays there until it jumps.
+    By power iteration to 1e-10 or 200 rounds (networkx's own needs scipy).
 
     >>> ranks = pagerank(nx.DiGraph([("symptom", "cause")]))
     >>> ranks["cause"] > ranks["symptom"]
@@ -91,7 +94,7 @@ def pagerank(graph: nx.DiGraph, personalisation: Mapping[str, float] | None = No
     for source, target, data in graph.edges(data=True):
         step[row[source], row[target]] = data.get("weight", 1.0)
     out = step.sum(axis=1, keepdims=True)
-    step = np.where(out > 0, step / np.where(out > 0, out, 1.0), jump)
+    step = np.where(out > 0, step / np.where(out > 0, out, 1.0), np.eye(len(names)) if stays else jump)
     rank = jump
     for _ in range(200):
         after = alpha * rank @ step + (1 - alpha) * jump
@@ -102,12 +105,14 @@ def pagerank(graph: nx.DiGraph, personalisation: Mapping[str, float] | None = No
 
 
 def service_pagerank(graph: nx.DiGraph, symptoms: Mapping[str, float]) -> dict[str, float]:
-    """Reverse PageRank by service: the walk starts at symptoms and goes from effect to cause; a change counts for its service.
+    """Reverse PageRank by service: the walk starts at symptoms, goes from effect to cause, and stays where nothing is deeper.
+
+    A change counts for its service.
 
     Args: symptoms: weight by node id, the user-visible ones where there are any.
     """
     ranks: dict[str, float] = defaultdict(float)
-    for name, share in pagerank(graph.reverse(copy=False), symptoms).items():
+    for name, share in pagerank(graph.reverse(copy=False), symptoms, stays=True).items():
         node: CausalNode = graph.nodes[name]["node"]
         ranks[node.service] += share
     return dict(ranks)

@@ -1,0 +1,93 @@
+"""Openings: thresholds, holding, direction, and the alert budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.judge.detect import REFERENCE_Z, TAIL_RAISES, Detector, Tail
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Family
+from tests.judging import seen
+
+STEP_NS = 10 * SECOND_NS
+DAY_NS = 24 * HOUR_NS
+
+
+def old(detector=None, steps=60 * 40):
+    """A detector whose families are no longer young: 400 quiet minutes."""
+    detector = detector or Detector()
+    for step in range(0, steps, 6):
+        detector.step([seen("idle", family, 0.5) for family in Family], step * STEP_NS, normal=True)
+    return detector
+
+
+@pytest.mark.parametrize("family", [Family.FLOW, Family.GAP, Family.SELF_TIME, Family.RESOURCE, Family.METRIC])
+def test_a_family_departs_at_its_reference_and_is_held_when_it_recurs(family):
+    detector = old()
+    loud = seen("cart", family, 1.02 * detector.threshold(family))
+    assert detector.threshold(family) == pytest.approx(REFERENCE_Z[family], rel=0.01)
+    assert [one.held for one in detector.step([loud], DAY_NS, normal=True)] == [""]
+    assert [one.held for one in detector.step([loud], DAY_NS + STEP_NS, normal=True)] == ["recurred"]
+
+
+def test_errors_and_absence_are_held_at_once_and_a_second_family_holds_the_first():
+    detector = old()
+    assert [one.held for one in detector.step([seen("cart", Family.ERROR, 6.0)], DAY_NS, normal=True)] == ["counted against chance"]
+    both = detector.step([seen("mail", Family.FLOW, 5.0), seen("mail", Family.GAP, 5.0)], DAY_NS, normal=True)
+    assert {one.held for one in both} == {"another family agrees"}
+
+
+def test_rows_never_open_alone():
+    detector = old()
+    for step in range(5):
+        assert [one.held for one in detector.step([seen("cart", Family.ROW, 20.0)], DAY_NS + step * STEP_NS, normal=True)] == [""]
+
+
+def test_what_improves_and_what_hardly_moves_does_not_depart():
+    detector = old()
+    faster = seen("cart", Family.GAP, 9.0, observed=5.0, expected=10.0)
+    same = seen("cart", Family.GAP, 9.0, observed=10.4, expected=10.0)
+    slower = seen("cart", Family.GAP, 9.0, observed=15.0, expected=10.0)
+    only_ranks = seen("cart", Family.FLOW, 9.0, for_opening=False)
+    assert [one.evidence for one in detector.step([faster, same, slower, only_ranks], DAY_NS, normal=True)] == [slower]
+
+
+def test_a_young_family_needs_more():
+    detector = Detector()
+    detector.step([seen("cart", z=1.0)], 0, normal=True)
+    assert detector.threshold(Family.FLOW) == pytest.approx(3 * REFERENCE_Z[Family.FLOW])
+    assert detector.threshold(Family.ERROR) == REFERENCE_Z[Family.ERROR]
+
+
+def test_many_subjects_raise_the_threshold_until_the_budget_holds():
+    """The maximum of 200 normal subjects exceeds 3.5 every ten minutes or so; the threshold learns it."""
+    rng = np.random.default_rng(1)
+    maxima = np.abs(rng.standard_normal((4000, 200), dtype=np.float32)).max(axis=1)
+    detector = Detector(budget_ns=5 * HOUR_NS)
+    departed = [bool(detector.step([seen("fleet", z=z)], minute * MINUTE_NS, normal=True)) for minute, z in enumerate(maxima.tolist())]
+    assert (maxima[1000:] > REFERENCE_Z[Family.FLOW]).mean() > 0.08
+    assert detector.threshold(Family.FLOW) <= 1.01 * TAIL_RAISES * REFERENCE_Z[Family.FLOW]
+    assert sum(departed[1000:]) <= 2 * 3000 / 300
+
+
+def test_the_tail_of_an_exponential_is_found_from_its_first_thousands():
+    rng = np.random.default_rng(2)
+    tail = Tail()
+    for minute, nats in enumerate(rng.exponential(1.0, 2000).tolist()):
+        tail.take(minute * MINUTE_NS, nats)
+    assert tail.level(DAY_NS) == pytest.approx(np.log(1440), rel=0.15)
+
+
+def test_maxima_of_abnormal_steps_are_not_learned():
+    detector = old()
+    before = detector.state()
+    for step in range(20):
+        detector.step([seen("cart", z=30.0)], DAY_NS + step * STEP_NS, normal=False)
+    assert detector.state()["families"]["flow"]["maxima"] == before["families"]["flow"]["maxima"]
+
+
+def test_state_survives():
+    detector, other = old(), Detector()
+    other.restore(detector.state())
+    assert other.state() == detector.state()
+    assert [other.threshold(family) for family in Family] == [detector.threshold(family) for family in Family]
