@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
 from exporter.decode.protobuf import decode_logs, decode_metrics, decode_traces
 from exporter.otlp import last_time_ns, request_of
+from exporter.plain import incident_view, plain
 from exporter.recording import RecordingError, find, lines, span_of_time
 from exporter.sender import Sender, SendError
 from exporter.text import finding_text
@@ -210,12 +211,12 @@ def _say(path: Path, extent: Extent, sender: Sender) -> None:
 def _print_findings(published: Sequence[Incident], *, as_json: bool) -> None:
     if as_json:
         for incident in published:
-            sys.stdout.buffer.write(orjson.dumps(asdict(incident), option=orjson.OPT_APPEND_NEWLINE))
+            sys.stdout.buffer.write(orjson.dumps(incident_view(incident), option=orjson.OPT_APPEND_NEWLINE))
         return
     incidents = last_states(published)
     for incident in incidents:
         when = f"{_date(incident.onset_ns)} to {_clock(incident.finding.end_ns)} UTC"
-        print(f"incident {incident.id} ({incident.severity}, {when})\n{finding_text(asdict(incident.finding))}\n")
+        print(f"incident {incident.id} ({incident.severity}, {when})\n{finding_text(plain(incident.finding))}\n")
     print(f"{len(incidents)} incidents" if incidents else "no incident", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "exporter" / "recordings"
 
 def test_the_shipped_recordings_are_found_once_and_in_order() -> None:
     found = find([SHIPPED, SHIPPED / "petshop"])
-    assert [stem(path) for path in found] == ["2023-01-29-1025", "issue_1"]
+    assert [stem(path) for path in found] == ["2023-01-30-1330", "issue_1"]
 
 
 def test_plain_and_compressed_lines_are_the_same(tmp_path: Path) -> None:
