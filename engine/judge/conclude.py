@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from engine.judge.attribute import attribute
 from engine.judge.context import ChangeContext
 from engine.judge.finding import compose
+from engine.judge.words import Around
 from engine.records import ConfigChange, Evidence, Finding, TopologyEdge
 from engine.settings import EngineSettings
+
+OUTSIDE_SHARE = 0.5  # of the root's errors that name one outside host, from which that host is the cause
 
 
 def conclude(
@@ -22,10 +25,17 @@ def conclude(
 ) -> Finding:
     """What broke between `start_ns` and `end_ns`, why, how sure, and which changes were innocent.
 
-    Equal inputs give equal findings, whatever order they come in. `start_ns` is taken as the onset.
+    Equal inputs give equal findings, whatever order they come in.
     Raises: ValueError if the span is empty.
     """
     if end_ns <= start_ns:
         raise ValueError(f"the span must not be empty, however: {start_ns=}, {end_ns=}")
     recent = [change for change in changes if end_ns - settings.changes_ns <= change.time_ns <= end_ns]
-    return compose(evidence, edges, attribute(recent, context), start_ns, end_ns)
+    around = Around(
+        onset_ns=context.onset_ns,
+        load_ratio=context.load_ratio,
+        load_service=context.load_service,
+        outside_host=context.outside_host if context.outside_share >= OUTSIDE_SHARE else "",
+        roots={view.service: view.root for view in context.services},
+    )
+    return compose(evidence, edges, attribute(recent, context), start_ns, end_ns, around=around)

@@ -22,8 +22,9 @@ def compose(
     start_ns: int,
     end_ns: int,
     calibration: Calibration = DEFAULT,
+    around: words.Around = words.NOTHING,
 ) -> Finding:
-    """A finding from evidence and what is said of the changes."""
+    """A finding from evidence, what is said of the changes, and what is known around them."""
     ordered = sorted(evidence, key=lambda item: (-item.z, item.service, item.family, item.subject, item.start_ns))
     confirmed, names = _confirmed(attribution)
     table = family_z(ordered, edges)
@@ -35,17 +36,17 @@ def compose(
         visible = {item.service for item in ordered if item.user_visible}
         symptoms = {node.id: node.score for node in nodes if node.kind != "change" and (not visible or node.service in visible)}
         walk = service_pagerank(graph, symptoms)
-    causes, unseen = rank(table, calibration, walk, confirmed)
+    causes, unseen = rank(table, calibration, walk, confirmed, around.roots)
     stability, share = leave_one_out(ordered, edges, calibration, confirmed, names)
     confidence = causes[0].probability if causes else 0.0
     verdict = verdict_of(confidence if confidence > unseen else 0.0, stable=share >= STABLE_SHARE)
     root = causes[0].service if causes else ""
     scope = words.scope_of(ordered, edges, root)
-    kind = words.cause_type(causes, ordered, edges, attribution, scope)
+    kind = words.cause_type(causes, ordered, edges, attribution, scope, around)
     return Finding(
         start_ns=start_ns,
         end_ns=end_ns,
-        onset_ns=start_ns,
+        onset_ns=around.onset_ns or start_ns,
         causes=causes,
         confidence=confidence,
         verdict=verdict,
@@ -59,7 +60,7 @@ def compose(
         stability=stability,
         scope=scope,
         title=words.title(causes, attribution, verdict),
-        action=words.action(kind, causes, ordered, edges, attribution, verdict),
+        action=words.action(kind, causes, ordered, edges, attribution, verdict, around),
     )
 
 

@@ -130,16 +130,18 @@ def rank(
     calibration: Calibration,
     walk: Mapping[str, float] | None = None,
     confirmed: Mapping[str, float] | None = None,
+    roots: Mapping[str, float] | None = None,
 ) -> tuple[tuple[Cause, ...], float]:
     """Causes, most probable first, and the probability of "something unseen".
 
     Args: walk: `service_pagerank`, used when gamma > 0; confirmed: probability by service that a change in it did it, from changes
-    that are confirmed: p = confirmed + (1 - sum of confirmed) * p without.
+    that are confirmed: p = confirmed + (1 - sum of confirmed) * p without; roots: how likely (0 ... 1) the order of the signs makes a
+    service the root: the score, at most 1, of services without evidence of their own.
     """
     score = scores(table)
     confirmed = confirmed or {}
-    for service in confirmed:
-        score.setdefault(service, 0.0)
+    for service in (*(roots or ()), *confirmed):
+        score.setdefault(service, (roots or {}).get(service, 0.0))
     names = sorted(score)
     if not names:
         return (), 1.0

@@ -43,5 +43,5 @@ def leave_one_out(
         if not other or other[0].probability < unseen:
             sentences.append(f"Without {name} nothing would stand out.")
         elif other[0].service != first:
-            sentences.append(f"Without {name} {other[0].service} would be first ({other[0].probability:.0%}).")
+            sentences.append(f"Without {name} {other[0].service} would be first ({min(other[0].probability, 0.99):.0%}).")
     return tuple(sentences), 1.0 - len(sentences) / max(1, len(trials))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import NamedTuple
 
 from engine.judge.correlate import Links
 from engine.judge.graph import callers_of, nearest_callers
@@ -38,6 +40,19 @@ WHAT: Mapping[Family, str] = {
     Family.METRIC: "is where the extra time or failures arise",
     Family.ROW: "sends records never seen before",
 }
+
+
+class Around(NamedTuple):
+    """What is known of an incident besides evidence and changes."""
+
+    onset_ns: int = 0  # 0: the start of the span
+    load_ratio: float = 1.0  # requests at an entry to usual ones
+    load_service: str = ""
+    outside_host: str = ""  # that most of the root's errors name
+    roots: Mapping[str, float] = MappingProxyType({})  # by the order of the signs
+
+
+NOTHING = Around()
 
 
 def clock(time_ns: int) -> str:
@@ -100,7 +115,12 @@ def scope_of(evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], root: 
 
 
 def cause_type(
-    causes: Sequence[Cause], evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], attribution: Attribution, scope: str
+    causes: Sequence[Cause],
+    evidence: Sequence[Evidence],
+    edges: Sequence[TopologyEdge],
+    attribution: Attribution,
+    scope: str,
+    around: Around,
 ) -> str:
     """change, load, infrastructure, dependency, code, resource or unknown."""
     change = blamed(attribution)
@@ -108,7 +128,9 @@ def cause_type(
         return "change"
     if scope in {"zone", "namespace"}:
         return "infrastructure"
-    if any(_is_surge(item) for item in evidence):
+    if around.outside_host:
+        return "dependency"
+    if around.load_ratio >= LOAD_RATIO or any(_is_surge(item) for item in evidence):
         return "load"
     if not causes or not causes[0].families:
         return "unknown"
@@ -183,7 +205,13 @@ def title(causes: Sequence[Cause], attribution: Attribution, verdict: str) -> st
 
 
 def action(
-    kind: str, causes: Sequence[Cause], evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], attribution: Attribution, verdict: str
+    kind: str,
+    causes: Sequence[Cause],
+    evidence: Sequence[Evidence],
+    edges: Sequence[TopologyEdge],
+    attribution: Attribution,
+    verdict: str,
+    around: Around,
 ) -> str:
     """What to do first. Taking a change back is advised only where one is confirmed or suspected."""
     change = blamed(attribution)
@@ -196,8 +224,9 @@ def action(
         return "Nothing stands out: look at what users report first."
     root = causes[0].service
     if kind == "load":
-        surge = next(item for item in evidence if _is_surge(item))
-        return f"Scale {root} or limit the load: {_said(surge)}"
+        surge = next((_said(item) for item in evidence if _is_surge(item)), "")
+        at = around.load_service or root
+        return f"Scale {root} or limit the load: {surge or f'{at} gets {around.load_ratio:.1f} times its usual requests.'}"
     if kind == "infrastructure":
         users = ", ".join(sorted({edge.caller for edge in edges if edge.callee == root})[:3])
         return f"Look at the network, host or node below {root} first" + (f", on the way from {users}." if users else ".")
@@ -205,7 +234,8 @@ def action(
         found = next((item for item in evidence if item.service == root and item.family is Family.RESOURCE), None)
         return f"Give {root} more of what it lacks, or find what uses it up" + (f": {_said(found)}" if found else ".")
     if kind == "dependency":
-        return f"Look at {root} itself, or with its provider, first; its callers only pass on what it does."
+        host = around.outside_host or root
+        return f"Look at {host} itself, or with its provider, first; its callers only pass on what it does."
     first = next((item for item in evidence if item.service == root), None)
     subject = f", at {first.subject}" if first and first.subject and first.subject != root else ""
     second = causes[1].service if verdict == "inconclusive" and len(causes) > 1 else ""
