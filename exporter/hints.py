@@ -1,0 +1,175 @@
+"""What senders should know: why whence is blind to something of theirs. The same words in warnings, `whence status` and the page.
+
+A hint holds while its cause is seen and for an hour after. As a warning of a response (partial_success, rejected = 0) each goes out
+once an hour, and at most six in all: the Collector writes every one into its log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.records import HOUR_NS, I32, I64, MINUTE_NS, SECOND_NS, Batch, Resource, SpanKind
+from engine.strings import Resources
+
+#: Items of a service before something missing is held against it, so that a starting process is not blamed.
+ENOUGH = 200
+#: Ahead of received time by more than this, a clock is wrong (engine.settings.EngineSettings.ahead_ns).
+AHEAD_NS = 60 * SECOND_NS
+#: Behind the watermark by more than this, items are dropped (too_late_ns).
+BEHIND_NS = 10 * MINUTE_NS
+AN_HOUR, AT_MOST_AN_HOUR = HOUR_NS, 6
+#: Hints held at a time.
+HELD_MOST = 1000
+
+
+class Hint(NamedTuple):
+    """One thing that makes whence blind. service "": several, or a nameless one."""
+
+    service: str
+    kind: str  # fixed set: no_version, no_parents, unknown_service, clock_ahead, clock_behind
+    text: str  # a sentence with its consequence
+
+
+class _Seen:
+    """What a service sent so far."""
+
+    __slots__ = ("items", "roots", "spans", "versioned")
+
+    def __init__(self) -> None:
+        self.items = self.spans = self.roots = 0
+        self.versioned = False
+
+
+class Hints:
+    """Reads batches as they come; one object a service process. Thread-safe."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self._seen: dict[str, _Seen] = {}
+        self._held: dict[tuple[str, str], tuple[int, Hint]] = {}  # (service, kind): last seen
+        self._told: dict[tuple[str, str], int] = {}
+        self._tellings: deque[int] = deque(maxlen=AT_MOST_AN_HOUR)
+        self._lock = threading.Lock()
+
+    def read(self, batch: Batch, received_ns: int, watermark_ns: int = 0) -> list[str]:
+        """Take note of a batch; the warnings to answer with, already rationed."""
+        with self._lock:
+            found = self._find(batch, received_ns, watermark_ns)
+            for hint in found:
+                key = (hint.service, hint.kind)
+                if key in self._held or len(self._held) < HELD_MOST:
+                    self._held[key] = (received_ns, hint)
+            return [hint.text for hint in found if self._may_tell(hint, received_ns)]
+
+    def standing(self, now_ns: int) -> list[Hint]:
+        """Hints whose cause was seen within the hour, by service."""
+        with self._lock:
+            for key in [key for key, (seen_ns, _) in self._held.items() if now_ns - seen_ns > AN_HOUR]:
+                del self._held[key]
+            return sorted(hint for _, hint in self._held.values())
+
+    def _may_tell(self, hint: Hint, now_ns: int) -> bool:
+        key = (hint.service, hint.kind)
+        if now_ns - self._told.get(key, -AN_HOUR) < AN_HOUR:
+            return False
+        if len(self._tellings) == AT_MOST_AN_HOUR and now_ns - self._tellings[0] < AN_HOUR:
+            return False
+        if len(self._told) >= HELD_MOST:
+            self._told = {each: told_ns for each, told_ns in self._told.items() if now_ns - told_ns < AN_HOUR}
+        self._told[key] = now_ns
+        self._tellings.append(now_ns)
+        return True
+
+    def _find(self, batch: Batch, received_ns: int, watermark_ns: int) -> list[Hint]:
+        found: list[Hint] = []
+        items: Counter[str] = Counter()
+        newest: dict[str, int] = {}
+        for columns in (batch.spans, batch.logs, batch.points):
+            if columns is None or not len(columns.time_ns):
+                continue
+            for code, count, time_ns in _by_resource(columns.resource, columns.time_ns):
+                resource = self.resources[code]
+                items[resource.service] += count
+                newest[resource.service] = max(newest.get(resource.service, 0), time_ns)
+                if resource.version or resource.image:
+                    self._of(resource.service).versioned = True
+                if _nameless(resource):
+                    found.append(Hint("", "unknown_service", UNKNOWN))
+        for change in batch.changes:
+            self._of(change.service).versioned = True  # its deploys are announced
+        self._count_roots(batch)
+        for service, count in items.items():
+            self._of(service).items += count
+            found += self._about(service, newest[service], received_ns, watermark_ns)
+        return list(dict.fromkeys(found))
+
+    def _of(self, service: str) -> _Seen:
+        return self._seen.setdefault(service, _Seen())
+
+    def _count_roots(self, batch: Batch) -> None:
+        spans = batch.spans
+        if spans is None or not len(spans.time_ns):
+            return
+        rooted = (spans.parent == 0).astype(np.int64)
+        calls = np.isin(spans.kind, (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.CLIENT, SpanKind.PRODUCER)).astype(np.int64)
+        for code in np.unique(spans.resource).tolist():
+            mine = spans.resource == code
+            seen = self._of(self.resources[code].service)
+            seen.spans += int(calls[mine].sum())
+            seen.roots += int((rooted & calls)[mine].sum())
+
+    def _about(self, service: str, newest_ns: int, received_ns: int, watermark_ns: int) -> list[Hint]:
+        seen, found = self._of(service), []
+        name = service or "a resource without a service"
+        if service and seen.items >= ENOUGH and not seen.versioned:
+            found.append(Hint(service, "no_version", f"no service.version on {service}: deploys are invisible"))
+        if service and seen.spans >= ENOUGH and seen.roots == seen.spans and len(self._seen) > 1:
+            found.append(
+                Hint(service, "no_parents", f"spans without parents on {service}: trace context is not passed on, calls are invisible")
+            )
+        if newest_ns > received_ns + AHEAD_NS:
+            found.append(
+                Hint(service, "clock_ahead", f"clock ahead on {name}: by {_lapse(newest_ns - received_ns)}; its time counts for nobody")
+            )
+        elif newest_ns < watermark_ns - BEHIND_NS:
+            found.append(
+                Hint(
+                    service, "clock_behind", f"data of {name} is {_lapse(watermark_ns - newest_ns)} behind the others: dropped as too late"
+                )
+            )
+        return found
+
+
+UNKNOWN = "unknown_service: some telemetry names no service, host, pod or container: nobody can be charged with it"
+
+
+def _nameless(resource: Resource) -> bool:
+    return not (resource.service or resource.host or resource.pod or resource.container or resource.instance)
+
+
+def _by_resource(resource: I32, time_ns: I64) -> list[tuple[int, int, int]]:
+    codes, at, counts = np.unique(resource, return_inverse=True, return_counts=True)
+    newest = np.zeros(len(codes), np.int64)
+    np.maximum.at(newest, at.reshape(-1), time_ns)
+    return list(zip(codes.tolist(), counts.tolist(), newest.tolist(), strict=True))
+
+
+def _lapse(lapse_ns: int) -> str:
+    """A duration for a sentence, in one unit, so that the sentence does not change with every batch."""
+    for unit, size_ns in (("d", 24 * HOUR_NS), ("h", HOUR_NS), ("min", MINUTE_NS)):
+        if lapse_ns >= 2 * size_ns:
+            return f"{lapse_ns // size_ns} {unit}"
+    return f"{lapse_ns // SECOND_NS} s"
+
+
+def by_service(hints: Sequence[Hint]) -> Mapping[str, list[str]]:
+    """Texts of hints by service."""
+    grouped: dict[str, list[str]] = {}
+    for hint in hints:
+        grouped.setdefault(hint.service, []).append(hint.text)
+    return grouped
