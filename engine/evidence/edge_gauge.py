@@ -81,7 +81,7 @@ def edge_gauge_evidence(store: SeriesStore, start_ns: int, end_ns: int, services
     for service in sorted({*edges.service, *edges.peer}):
         own = np.array([service in ends for ends in zip(edges.service, edges.peer, strict=True)])
         weight = float(precision[own].sum())
-        z = float((precision[own] * shift[own]).sum()) / np.sqrt(weight) if weight > 0 else 0.0
+        z = float((precision[own] * shift[own]).sum() / np.sqrt(weight)) if weight > 0 else 0.0
         if z <= 0:
             continue
         most = int(np.argmax(np.where(own, precision * shift, -np.inf)))

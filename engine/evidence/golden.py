@@ -12,7 +12,8 @@ from engine.records import F64, I64, PointType
 from engine.take.points import SeriesStore
 from engine.take.roles import RESULT, Role, failed, measure
 
-ROLES: Final = (Role.REQUESTS, Role.LATENCY, Role.FAILURE_SHARE, Role.SUCCESS_SHARE, Role.FAILURES)
+LEVELS: Final = (Role.LATENCY, Role.FAILURE_SHARE, Role.SUCCESS_SHARE, Role.FAILURES)
+ROLES: Final = (Role.REQUESTS, *LEVELS)
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,19 @@ class Golden:
     latency: dict[str, F64]  # mean, p50, ... -> seconds; NaN where not reported
     failure_share: F64  # NaN where unknown
 
-    def until(self, end_ns: int) -> Golden:
-        """Only rows stamped before `end_ns`."""
-        count = int(np.searchsorted(self.stamp_ns, end_ns))
-        latency = {name: values[:, :count] for name, values in self.latency.items()}
-        return Golden(
-            self.services, self.stamp_ns[:count], self.step_ns, self.requests[:, :count], self.counted, latency,
-            self.failure_share[:, :count],
-        )  # fmt: skip
 
-
-def golden_services(store: SeriesStore) -> set[str]:
-    """Services that report latency or failures of what they serve."""
-    wanted = (Role.LATENCY, Role.FAILURE_SHARE, Role.SUCCESS_SHARE, Role.FAILURES)
-    return {key.service for key in store.keys if key.service and measure(key).role in wanted}
+def conserving_services(store: SeriesStore) -> set[str]:
+    """Services that count their requests, and report a mean latency or failures: what is conserved along calls."""
+    counted, level = set(), set()
+    for key in store.keys:
+        found = measure(key)
+        if found.role is Role.REQUESTS:
+            counted.add(key.service)
+            if failed(key.attributes):
+                level.add(key.service)
+        elif found.role in LEVELS and (found.role is not Role.LATENCY or found.statistic == "mean"):
+            level.add(key.service)
+    return (counted & level) - {""}
 
 
 def golden(store: SeriesStore, start_ns: int, end_ns: int, services: Collection[str] | None = None) -> Golden | None:

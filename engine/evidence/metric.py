@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from engine.evidence.excess import excess_of_all, flow_down, gates, load_rise
-from engine.evidence.golden import Golden, golden, golden_services
+from engine.evidence.golden import Golden, conserving_services, golden
 from engine.evidence.symptom import FAILURES, HIGH, Symptom, find_symptom
-from engine.records import F64, HOUR_NS, Evidence, Family, TopologyEdge
+from engine.records import F64, Evidence, Family, TopologyEdge
 from engine.take.points import SeriesStore
 
-HISTORY_NS: Final = 14 * 24 * HOUR_NS  # more than the store keeps: everything
+LEAST_SYMPTOM: Final = 1.0  # Z below which there is nothing to pass on
 LEAST_Z: Final = 0.01
 LOAD_RATIO: Final = 1.1
 LOAD_NOISES: Final = 3.0
@@ -60,22 +60,29 @@ def excess_flow(store: SeriesStore, edges: Sequence[TopologyEdge], start_ns: int
 
         score = own / E_entry + .001 F / E_entry + 1e-6 tanh(E / 10 S)
 
-    Everything before start_ns is history. The level of a service is its mean latency (a quantile where no mean is reported), or its share
-    of failed requests; without counted requests a row counts as one.
+    Everything before start_ns is history. The level of a service is its mean latency or its share of failed requests: what is conserved
+    along calls when multiplied with the requests. None, too, where most callees of the entry do not report it: then nothing can be
+    passed on, and the entry would be blamed for what it only shows. What entries show is looked at first, so that quiet is cheap.
     """
-    table = golden(store, start_ns - HISTORY_NS, end_ns)
-    if table is None:
+    able = conserving_services(store)
+    called = {edge.callee for edge in edges if edge.caller != edge.callee}
+    table = golden(store, 0, end_ns, able - called or able) if able else None
+    symptom = find_symptom(table, edges, start_ns) if table is not None else None
+    if symptom is None or symptom.z < LEAST_SYMPTOM:
         return None
-    symptom = find_symptom(table, edges, start_ns)
-    return None if symptom is None else _flow(table, symptom, edges)
+    callees = {edge.callee for edge in edges if edge.caller == symptom.service} - {symptom.service}
+    if 2 * len(callees & able) < len(callees):
+        return None
+    whole = golden(store, 0, end_ns, able)
+    symptom = find_symptom(whole, edges, start_ns) if whole is not None else None
+    return None if symptom is None or whole is None else _flow(whole, symptom, edges)
 
 
 def _flow(table: Golden, symptom: Symptom, edges: Sequence[TopologyEdge]) -> ExcessFlow:
     number = {name: at for at, name in enumerate(table.services)}
     entry = number[symptom.service]
     level = table.failure_share if symptom.failures else table.latency[symptom.statistic]
-    uncounted = np.array([name not in table.counted for name in table.services])
-    requests = np.where(uncounted[:, None], 1.0, table.requests)
+    requests = table.requests
     normal, high, low = symptom.normal, symptom.high, symptom.low
     excess, noise = excess_of_all(requests, level, normal=normal, high=high, low=low, entry=entry, failures=symptom.failures)
     calls = sorted(
@@ -143,13 +150,3 @@ def _sentence(flow: ExcessFlow, at: int) -> str:
     else:
         seen = f"{flow.statistic} latency {flow.observed:.3g} s, {flow.expected:.3g} s before"
     return f"{flow.entry}: {seen}; {what}; {flow.own[at]:.0%} of it is made here."
-
-
-def departing(store: SeriesStore, edges: Sequence[TopologyEdge], start_ns: int, end_ns: int) -> bool:
-    """Cheap: whether an entry departs at all (Z >= 2) in the rows of the window, or in the last one before it."""
-    names = golden_services(store)
-    table = golden(store, start_ns - HISTORY_NS, end_ns, set(names) - {edge.callee for edge in edges if edge.caller != edge.callee})
-    if table is None:
-        return False
-    symptom = find_symptom(table, edges, start_ns)
-    return symptom is not None and symptom.z >= 2.0

@@ -16,7 +16,7 @@ LEAST_HISTORY: Final = 3  # values
 IDLE_SHARE: Final = 0.1  # added before the logarithm: below it, a rise is noise of an idle pod
 LEAST_SCALE: Final = 0.25  # of the logarithm
 SHARED: Final = 0.2  # share of equal values above which a metric belongs to the host
-SHARED_SLOTS: Final = 60  # values of each series that are compared for it
+SHARED_SLOTS: Final = 60  # before the window, whose values are compared for it
 LEAST_Z: Final = 0.01  # below it nothing is said
 
 
@@ -32,12 +32,18 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
     rows = np.array([row for row, key in enumerate(store.keys) if key.service and measure(key).role is Role.UTILISATION], np.int64)
     if not len(rows):
         return []
+    slot_ns = store.settings.series_slot_ns
+    metric_of = np.array([store.keys[row].metric for row in rows])
+    at, time, value = _history(store, rows, start_ns - SHARED_SLOTS * slot_ns, end_ns)
+    service_of = np.unique([store.keys[row].service for row in rows], return_inverse=True)[1]
+    metric_code = np.unique(metric_of, return_inverse=True)[1]
+    of_host = host_metrics(metric_code[at], service_of[at], time // slot_ns, value)
+    rows = rows[~np.isin(metric_code, of_host)]
     at, time, value = _history(store, rows, start_ns - HISTORY_NS, end_ns)
     in_window = (time >= start_ns) | still_current(at, time, end_ns)
     keys = [store.keys[row] for row in rows]
     metrics = np.unique([key.metric for key in keys], return_inverse=True)[1]
     services = np.unique([key.service for key in keys], return_inverse=True)[1]
-    of_host = host_metrics(metrics[at], services[at], time // store.settings.series_slot_ns, value, _recent(at, SHARED_SLOTS))
     logs = np.log(np.maximum(value, 0.0) + IDLE_SHARE)
     past = ~in_window
     history = ragged(at[past], logs[past], len(rows))
@@ -46,7 +52,7 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
     np.maximum.at(peak, at[in_window], logs[in_window])
     scale = np.sqrt(LEAST_SCALE**2 + mad**2)
     known = np.isfinite(history).sum(axis=1) >= LEAST_HISTORY
-    usable = known & np.isfinite(peak) & ~np.isin(metrics, of_host)
+    usable = known & np.isfinite(peak)
     z = np.where(usable, np.maximum((peak - median) / scale, 0.0), 0.0)
     found = []
     for row, own in beyond_others(z, metrics, services):
@@ -92,12 +98,12 @@ def beyond_others(z: F64, metric: I64, service: I64) -> list[tuple[int, float]]:
     return found
 
 
-def host_metrics(metric: I64, service: I64, slot: I64, value: F64, compared: Bool) -> I64:
+def host_metrics(metric: I64, service: I64, slot: I64, value: F64) -> I64:
     """Metrics that belong to the host: in more than 20 % of the values that are not 0, another service has exactly the same in that slot.
 
     Services on one host report the host's gauges alike; those of their own pods differ in the last digit. Args: all [n].
     """
-    use = compared & (value != 0)
+    use = value != 0
     metric, service, slot, value = metric[use], service[use], slot[use], value[use]
     order = np.lexsort((service, value, slot, metric))
     metric, service, slot, value = metric[order], service[order], slot[order], value[order]
@@ -124,11 +130,3 @@ def still_current(at: I64, time: I64, end_ns: int) -> Bool:
     has_before = np.concatenate([[False], at[1:] == at[:-1]])[: len(at)]
     current: Bool = last & has_before & (end_ns - time < 1.5 * (time - before))
     return current
-
-
-def _recent(at: I64, most: int) -> Bool:
-    """The last `most` values of each series."""
-    count = np.bincount(at) if len(at) else np.zeros(0, np.int64)
-    place = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
-    recent: Bool = (count[at] - place) <= most
-    return recent

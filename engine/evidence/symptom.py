@@ -112,10 +112,10 @@ def departures(golden: Golden, at: int, normal: Bool, rows: Bool) -> dict[str, f
     found = {FAILURES: float(failures_z(golden.failure_share[at], golden.requests[at], normal, rows).max(initial=0.0))}
     by_row = {name: latency_z(values[at], normal, rows) for name, values in golden.latency.items()}
     quantiles = sorted((name for name in by_row if name.startswith("p")), key=lambda name: float(name[1:]))
-    for name, z in by_row.items():
-        if name == "mean" or "mean" not in by_row:
-            both = (z + by_row[quantiles[-1]]) / np.sqrt(3.0) if quantiles and name == "mean" else z
-            found[name] = float(np.maximum(z, both).max(initial=0.0))
+    if "mean" in by_row:
+        z = by_row["mean"]
+        both = (z + by_row[quantiles[-1]]) / np.sqrt(3.0) if quantiles else z
+        found["mean"] = float(np.maximum(z, both).max(initial=0.0))
     return found
 
 
@@ -139,6 +139,8 @@ def find_symptom(golden: Golden, edges: Iterable[TopologyEdge], start_ns: int) -
     at = golden.services.index(service)
     x = golden.failure_share[at] if statistic == FAILURES else golden.latency[statistic][at]
     elevation, low, usual = row_weights(x, normal, rows)
+    if not (elevation >= HIGH).any():
+        return None
     return Symptom(service, statistic, z, float(np.nanmax(np.where(rows, x, np.nan))), usual, normal, elevation, low)
 
 

@@ -111,13 +111,18 @@ class Rings:
 
         Returns: position in `rows` int64 [n], time_ns int64 [n], value float64 [n], weight float64 [n].
         """
-        time = self.time_ns[rows]
-        at, column = np.nonzero((time >= max(start_ns, 1)) & (time < end_ns))
-        when = time[at, column]
-        order = np.lexsort((when, at))
-        at, column, when = at[order], column[order], when[order]
-        row = rows[at]
-        return at, when, self.value[row, column].astype(np.float64), self.weight[row, column].astype(np.float64)
+        columns = self.time_ns.shape[1]
+        if not len(rows) or not columns:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+        written = self.written[rows]
+        newest = int(self.time_ns[rows, (written - 1) % columns].max())
+        # Slots of a row differ: no more of them can lie behind start_ns.
+        most = max(1, min(columns, (newest - max(start_ns, 0)) // self.slot_ns + 2))
+        place = (written[:, None] - most + np.arange(most)) % columns  # oldest first; before a row's first slot: an empty one
+        time = self.time_ns[rows[:, None], place]
+        at, number = np.nonzero((time >= max(start_ns, 1)) & (time < end_ns))
+        row, column = rows[at], place[at, number]
+        return at, time[at, number], self.value[row, column].astype(np.float64), self.weight[row, column].astype(np.float64)
 
     def _resize(self, rows: int, columns: int) -> None:
         old_rows, old_columns = self.time_ns.shape
