@@ -19,7 +19,7 @@ def finding_text(finding: Mapping[str, Any]) -> str:
     others = ", ".join(f"{cause['service']} {_percent(cause['probability'])}" for cause in causes[1:3])
     lines = _labelled("what", finding["title"] or f"{root}: {finding['cause_type']}")
     lines += _labelled("cause", f"{root}; kind: {finding['cause_type']}" + (f"; next: {others}" if others else ""))
-    for at, piece in enumerate(strongest(finding["evidence"])):
+    for at, piece in enumerate(strongest(finding["evidence"], root)):
         lines += _labelled("why" if not at else "", f"{at + 1}. {piece['sentence']} [{piece['family']}, {piece['z']:.1f} sigma]")
     lines += _labelled("how sure", f"{_percent(finding['confidence'])} ({finding['verdict']})")
     for sentence in finding["stability"][:1]:
@@ -30,11 +30,11 @@ def finding_text(finding: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def strongest(evidence: Sequence[Mapping[str, Any]], count: int = EVIDENCE_SHOWN) -> list[Mapping[str, Any]]:
-    """The strongest pieces of evidence, no two of the same family, service and subject."""
-    shown: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-    for piece in evidence:
-        shown.setdefault((piece["family"], piece["service"], piece["subject"]), piece)
+def strongest(evidence: Sequence[Mapping[str, Any]], root: str, count: int = EVIDENCE_SHOWN) -> list[Mapping[str, Any]]:
+    """The strongest pieces of evidence, those that charge the root first, no sentence twice."""
+    shown: dict[str, Mapping[str, Any]] = {}
+    for piece in sorted(evidence, key=lambda piece: piece["service"] != root):
+        shown.setdefault(piece["sentence"], piece)
     return list(shown.values())[:count]
 
 
@@ -59,7 +59,7 @@ def changes_text(attribution: Mapping[str, Any]) -> list[str]:
 
 
 def _labelled(label: str, text: str) -> list[str]:
-    wrapped = textwrap.wrap(text, WIDTH - LABEL) or [""]
+    wrapped = textwrap.wrap(text, WIDTH - LABEL, break_on_hyphens=False) or [""]
     return [f"{label if not at else '':<{LABEL}}{line}" for at, line in enumerate(wrapped)]
 
 
