@@ -48,9 +48,10 @@ def nodes_of(evidence: Sequence[Evidence], verdicts: Sequence[ChangeVerdict]) ->
         if one.verdict is not Verdict.RULED_OUT
     ]
     best: dict[tuple[str, Family, str], Evidence] = {}
+    seen: set[str] = set()
     for item in sorted(evidence, key=lambda item: (-item.z, item.service, item.family, item.subject)):
-        first_of_service = not any(service == item.service for service, _, _ in best)
-        if item.z > 0 and (item.z >= Z_LEAST or first_of_service):
+        if item.z > 0 and (item.z >= Z_LEAST or item.service not in seen):
+            seen.add(item.service)
             best.setdefault((item.service, item.family, kind_of(item)), item)
     for (service, family, kind), item in list(best.items())[: max(0, NODES_MOST - len(nodes))]:
         nodes.append(CausalNode(f"{kind}:{service}:{family}", kind, service, item.sentence or item.subject, item.z))
