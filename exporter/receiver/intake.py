@@ -8,7 +8,7 @@ from typing import Protocol
 from engine.records import Batch
 
 
-class Busy(Exception):  # noqa: N818: not a fault: the sender is asked to come again
+class Busy(Exception):  # noqa: N818
     """Cannot be taken now: answer UNAVAILABLE with RetryInfo."""
 
 

@@ -17,7 +17,7 @@ from exporter.metrics import Metrics
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 60.0
 
 
-class Permanent(Exception):  # noqa: N818: named for what the sender does with it
+class Permanent(Exception):  # noqa: N818
     """It will never be accepted: dropped and counted. Anything else that a sink raises is tried again."""
 
 
