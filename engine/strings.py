@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from typing import Protocol
 
 from engine.records import Resource
@@ -39,7 +40,8 @@ class Strings:
         self.caps = dict(CAPS if caps is None else caps)
         self.overflowed: Counter[str] = Counter()
         self._codes: dict[str, dict[str, int]] = {kind: {"": 0} for kind in self.caps}
-        self._texts: dict[str, list[str]] = {kind: [""] for kind in self.caps}
+        self._texts: dict[str, dict[int, str]] = {kind: {0: ""} for kind in self.caps}
+        self._next = {kind: count(1) for kind in self.caps}
 
     def intern(self, kind: str, text: str) -> int:
         """Code of a text; 0 (and counted in `overflowed`) once the kind is full. Texts are cut to the kind's longest."""
@@ -54,14 +56,15 @@ class Strings:
         if len(texts) >= self.caps[kind]:
             self.overflowed[kind] += 1
             return 0
-        codes[text] = len(texts)
-        texts.append(text)
-        return len(texts) - 1
+        # decoders and the engine intern at the same time: next, [] and setdefault are atomic, and a code is readable before it is given
+        # out; whoever loses the race leaves a code that nobody has
+        code = next(self._next[kind])
+        texts[code] = text
+        return codes.setdefault(text, code)
 
     def text(self, kind: str, code: int) -> str:
         """Text of a code; "" for 0 and for codes that were never given out."""
-        texts = self._texts[kind]
-        return texts[code] if 0 <= code < len(texts) else ""
+        return self._texts[kind].get(code, "")
 
     def size(self, kind: str) -> int:
         """Codes given out, the 0 included."""
