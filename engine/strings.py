@@ -12,7 +12,7 @@ from engine.records import Resource
 CAPS = {"service": 4096, "operation": 65536, "template": 65536, "series": 131072, "value": 65536, "text": 8192}
 RESOURCES_CAP = 16384
 #: A text is cut to this many characters.
-LONGEST = {"template": 256, "series": 1024, "text": 2048}
+LONGEST = {"template": 1024, "series": 1024, "text": 2048}
 LONGEST_DEFAULT = 256
 
 

@@ -16,6 +16,7 @@ from engine.records import F64, I32, I64, Bool
 
 MOST_WEIGHT = 30.0  # of a block: a busy minute is not the whole history
 REJECT_Z = 3.0
+MEMORY = 512.0  # blocks: beyond, old ones fade, so that a new level can be learnt after any time
 TAKEN_OVER = 5.0  # times the accepted weight: then what was rejected is the new normal
 FEW = 0.1  # spread while there are at most two blocks
 
@@ -51,6 +52,14 @@ def between_blocks(sums: F64) -> F64:
     mean = sums[SHARE] / total
     variance = sums[SQUARE] / total - mean * mean
     spread: F64 = np.sqrt(np.maximum(0.0, variance - mean * (1 - mean) * sums[BLOCKS] / total))
+    return spread
+
+
+def with_prior(sums: F64) -> F64:
+    """The spread, with .1^2 / blocks added to its square: a few equal blocks do not prove that all will be. The same for scoring and
+    for quarantine, else what a share does in its first minutes decides for hours what is usual.
+    """
+    spread: F64 = np.sqrt(between_blocks(sums) ** 2 + FEW**2 / np.maximum(sums[BLOCKS], 1))
     return spread
 
 
@@ -140,9 +149,10 @@ class Shares:
         )
 
         known = self.accepted[:, touched]
-        spread = np.where(known[BLOCKS] > 2, between_blocks(known), FEW)
+        spread = np.where(known[BLOCKS] > 2, with_prior(known), FEW)
         z = share_z(share, trials, usual_share(known), spread, known[WEIGHT])
         wait = (known[WEIGHT] >= 2) & (z > REJECT_Z)
+        self.accepted[:, touched] *= np.minimum(1.0, MEMORY / (known[BLOCKS] + 1))
         self.accepted[:, touched[~wait]] += row[:, ~wait]
         late = touched[wait]
         self.waiting[:, late] += row[:, wait]
@@ -152,6 +162,7 @@ class Shares:
 
         context = block.context
         weight = np.minimum(block.chances, MOST_WEIGHT)
+        self.contexts[:, context] *= np.minimum(1.0, MEMORY / (self.contexts[BLOCKS, context] + 1))
         self.contexts[WEIGHT, context] += weight
         self.contexts[TOTAL, context] += block.chances
         self.contexts[BLOCKS, context] += 1
@@ -160,7 +171,7 @@ class Shares:
     def usual(self, outcome: npt.NDArray[np.intp]) -> Usual:
         """What is usual for these outcomes."""
         sums = self.accepted[:, outcome]
-        spread = np.sqrt(between_blocks(sums) ** 2 + FEW**2 / np.maximum(sums[BLOCKS], 1))
+        spread = with_prior(sums)
         chances = self.contexts[TOTAL, self.context_of[outcome]]
         return Usual(usual_share(sums), spread, sums[WEIGHT], sums[HITS], sums[REQUESTS], chances)
 

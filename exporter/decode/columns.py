@@ -13,6 +13,7 @@ from engine.records import (
     F64,
     POINT_MONOTONIC,
     POINT_NO_RECORDED_VALUE,
+    SEVERITY_ERROR,
     U64,
     Batch,
     ConfigChange,
@@ -28,7 +29,7 @@ from engine.records import (
 )
 from engine.strings import StringTable
 from exporter.decode.buckets import explicit
-from exporter.decode.fold import fold, fold_statement
+from exporter.decode.fold import LONGEST_BYTES, LONGEST_ERROR_BYTES, fold, fold_statement
 from exporter.decode.meaning import (
     ERROR_MESSAGE,
     EVENT_NAME,
@@ -214,7 +215,7 @@ class LogRows:
         if not 0 < severity <= SEVERITY_LAST:
             severity = SEVERITY_TEXTS.get(level.strip().upper(), 0) if level else 0
         intern = self.strings.intern
-        template = fold(body)
+        template = fold(body, LONGEST_ERROR_BYTES if severity >= SEVERITY_ERROR else LONGEST_BYTES)
         exception = peer = statement = 0
         if found:
             place = place_of(found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 LONGEST_BYTES = 256
+#: Of an error: what it could not reach is often named at the end.
+LONGEST_ERROR_BYTES = 1024
 FOLDED = "<*>"
 
 #: Suffixes of source files, so that `cart.py:12` is a place and `cart.example:8080` is not.
@@ -26,19 +28,19 @@ HALF_WORD = re.compile(r"[\w-]+$")
 LITERAL = re.compile(r"'(?:[^']|'')*'|\"\"")
 
 
-def fold(text: str) -> str:
+def fold(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
     """Fold a log body to its template: ids, hex and numbers become `<*>`, places in the source stay.
 
     Merging two places of one class destroys the evidence of which branch was taken, so `Name#12` and `file.py:12` are kept to the digit.
-    Bodies are cut to 256 bytes first, at a word: half an id would not be recognised as one.
+    Bodies are cut to `longest_bytes` first, at a word: half an id would not be recognised as one.
 
     >>> fold("16:48:16.545 INFO t.c.Travel2Controller#129 TraceID: 88ebfbcebbbc0884eabd9178e1808940 took 12.5 ms for G1234")
     '<*>:<*>:<*> INFO t.c.Travel2Controller#129 TraceID: <*> took <*> ms for G<*>'
     >>> fold("worker.py:12: GET http://10.0.0.7:8080/cart/0f8fad5b-d9cb-469f-a165-70867728950e")
     'worker.py:12: GET http://<*>:<*>/cart/<*>'
     """
-    if len(text) > LONGEST_BYTES or not text.isascii():
-        text = cut(text)
+    if len(text) > longest_bytes or not text.isascii():
+        text = cut(text, longest_bytes)
     places = places_in(text)
     if not places:
         return NUMBER.sub(FOLDED, IDENTIFIER.sub(FOLDED, text))
@@ -74,16 +76,16 @@ def name_start(text: str, end: int, extra: str) -> int:
     return at
 
 
-def cut(text: str) -> str:
-    """The first 256 bytes of a text, without the word that the cut goes through.
+def cut(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
+    """The first bytes of a text, without the word that the cut goes through.
 
     >>> len(cut("ab " * 200)), cut("short")
     (255, 'short')
     """
-    raw = text[:LONGEST_BYTES].encode("utf-8", "replace")
-    if len(raw) <= LONGEST_BYTES and len(text) <= LONGEST_BYTES:
+    raw = text[:longest_bytes].encode("utf-8", "replace")
+    if len(raw) <= longest_bytes and len(text) <= longest_bytes:
         return text
-    head = raw[:LONGEST_BYTES].decode("utf-8", "ignore")
+    head = raw[:longest_bytes].decode("utf-8", "ignore")
     whole = HALF_WORD.sub("", head)
     return whole or head
 
