@@ -92,7 +92,11 @@ def change_record(change: Mapping[str, Any]) -> tuple[int, str | None, dict[str,
         values |= {"vcs.ref.head.revision": change.get("revision", ""), "rca.change.summary": f"deployed {service} {change['version']}"}
     elif "flag" in change:
         event, kind, service = "feature_flag.change", "flag", change["flag"]
-        values |= {"rca.change.id": f"flag:{change['key']}", "feature_flag.key": change["key"], "feature_flag.result.variant": change["new"]}
+        values |= {
+            "rca.change.id": f"flag:{change['key']}",
+            "feature_flag.key": change["key"],
+            "feature_flag.result.variant": change["new"],
+        }
         values |= {"rca.change.old_value": change["old"], "rca.change.new_value": change["new"]}
         values |= {"rca.change.summary": f"flag {change['key']} {change['old']}->{change['new']}"}
     else:
@@ -173,7 +177,9 @@ def payloads(name: str) -> list[bytes]:
     lines = []
     for _, kind, service, item in sorted(items(load(name), seed), key=lambda each: each[0]):
         scope = {"log": "logRecords", "span": "spans", "point": "metrics"}[kind]
-        outer, inner = {"log": ("resourceLogs", "scopeLogs"), "span": ("resourceSpans", "scopeSpans")}.get(kind, ("resourceMetrics", "scopeMetrics"))
+        outer, inner = {"log": ("resourceLogs", "scopeLogs"), "span": ("resourceSpans", "scopeSpans")}.get(
+            kind, ("resourceMetrics", "scopeMetrics")
+        )
         lines.append(orjson.dumps({outer: [{"resource": resource(service), inner: [{scope: [item]}]}]}))
     return lines
 
@@ -182,7 +188,9 @@ def truth(name: str) -> dict[str, Any]:
     """What is known of it, in the shape of the recordings' truth."""
     data = load(name)
     change, services = data["truth"]["change"], sorted({part for call in data["calls"] for part in call.split(">")})
-    carried = [f"deploy:{each['deploy']}:{each['version']}" for each in data["changes"] if each.get("revision") == change and "deploy" in each]
+    carried = [
+        f"deploy:{each['deploy']}:{each['version']}" for each in data["changes"] if each.get("revision") == change and "deploy" in each
+    ]
 
     def text(minute: float) -> str:
         return datetime.fromtimestamp(minute_ns(minute) / SECOND_NS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,129 @@
+"""Which change did it, if any: a softmax over every change and *none*, in nats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.judge.attribution.content import Content, contents
+from engine.judge.attribution.diff import Diff, parse
+from engine.judge.attribution.inert import inert_term
+from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
+from engine.judge.attribution.none import none_term
+from engine.judge.attribution.reach import reach_term
+from engine.judge.attribution.time import Live, live_of, time_term
+from engine.judge.attribution.value import value_term
+from engine.judge.context import ChangeContext
+from engine.records import Attribution, ChangeType, ChangeVerdict, ConfigChange, Verdict
+
+CONFIRMED_AT: Final = 0.8
+NAMED_AT: Final = 0.6
+SUSPECT_AT: Final = 0.2
+RULED_OUT_BELOW: Final = 0.05
+NONE_AT: Final = 0.5
+SUSPECTS_MOST: Final = 3
+MECHANISM_FACTOR: Final = 1.2
+TEMPERATURE: Final = 1.0  # fitted by log loss on the authored incidents
+OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
+NONE, INCONCLUSIVE = "none", "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One change with its terms in nats and its reasons."""
+
+    change: ConfigChange
+    live: Live
+    terms: tuple[tuple[str, float], ...]
+    reasons: tuple[str, ...]
+    mechanism: bool  # there is a known way in which it does what is seen
+
+    @property
+    def score(self) -> float:
+        """Sum of the terms."""
+        return sum(nats for _, nats in self.terms)
+
+
+def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attribution:
+    """Weigh every change and *none*, and say which did it.
+
+        score(c) = time + ln reach + carried + inert + content + 1.2 mechanism + value;  p = softmax(score / T)
+
+    A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
+    The answer is a change at p >= .6 with a mechanism (or half of the measured excess), "none" at p(none) >= .5, else "inconclusive".
+    A change is confirmed at .8 with a mechanism, suspect from .2 on (at most three), ruled out below .05.
+    """
+    ordered = sorted({change.id: change for change in changes}.values(), key=lambda each: (each.time_ns, each.id))
+    weighed = weigh(ordered, context)
+    bare = not any(change.diff for change in ordered)
+    none_nats, none_reasons = none_term(context, bare=bare)
+    carriers = {deploy for each in weighed for deploy in each.live.deploys}
+    own = [each for each in weighed if each.change.id not in carriers]
+    scores = [each.score / TEMPERATURE for each in own] + [none_nats / TEMPERATURE]
+    top = max(scores)
+    odds = [math.exp(score - top) for score in scores]
+    probability = {each.change.id: odd / sum(odds) for each, odd in zip(own, odds, strict=False)}
+    none_probability = odds[-1] / sum(odds)
+    for each in weighed:
+        if each.change.id in carriers:
+            probability[each.change.id] = max(probability[one.change.id] for one in own if each.change.id in one.live.deploys)
+    ranked = sorted(weighed, key=lambda each: (-probability[each.change.id], each.change.id in carriers, each.change.id))
+    answer = INCONCLUSIVE
+    first = next((each for each in ranked if each.change.id not in carriers), None)
+    if none_probability >= NONE_AT:
+        answer = NONE
+    elif first is not None and probability[first.change.id] >= NAMED_AT and first.mechanism:
+        answer = first.change.id
+    verdicts, suspects = [], 0
+    for each in ranked:
+        p, carrier = probability[each.change.id], each.change.id in carriers
+        verdict = Verdict.POSSIBLE
+        if p < RULED_OUT_BELOW:
+            verdict = Verdict.RULED_OUT
+        elif not carrier and p >= CONFIRMED_AT and each.mechanism and answer == each.change.id:
+            verdict = Verdict.CONFIRMED
+        elif not carrier and suspects < SUSPECTS_MOST and p >= SUSPECT_AT:
+            verdict, suspects = Verdict.SUSPECT, suspects + 1
+        verdicts.append(ChangeVerdict(each.change, p, verdict, each.reasons, each.terms))
+    return Attribution(answer, tuple(verdicts), none_probability, none_reasons)
+
+
+def weigh(ordered: Sequence[ConfigChange], context: ChangeContext) -> list[Weighed]:
+    """Terms and reasons of every change. Args: changes, each once, oldest first."""
+    deploys = [change for change in ordered if change.type is ChangeType.DEPLOYMENT]
+    diffs = [parse(change.diff) for change in ordered]
+    others_have_diffs = any(change.diff for change in ordered)
+    shared = contents(ordered, diffs, context)
+    lives = [live_of(change, deploys, context.known_services, context.onset_ns) for change in ordered]
+    found = []
+    for change, diff, live, content in zip(ordered, diffs, lives, shared, strict=True):
+        found.append(_weigh(change, diff, live, content, context, others_have_diffs=others_have_diffs))
+    return found
+
+
+def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, context: ChangeContext, *, others_have_diffs: bool) -> Weighed:
+    symptoms = dict(context.symptoms)
+    time_nats, time_why = time_term(live, context)
+    reach_nats, reach_why = reach_term(change, live, context)
+    inert_nats, inert_why = inert_term(change, diff, others_have_diffs=others_have_diffs)
+    mechanism_nats, mechanism_why = mechanism_term(change, diff, symptoms) if inert_nats > -2 else (0.0, "")
+    value_nats, value_why = value_term(change, diff, context) if inert_nats > -2 else (0.0, "")
+    terms = (
+        ("time", time_nats),
+        ("reach", reach_nats),
+        ("carried", live.carried),
+        ("inert", inert_nats),
+        ("content", content.nats),
+        ("mechanism", MECHANISM_FACTOR * mechanism_nats),
+        ("value", value_nats),
+    )
+    reasons = [f"{time_why}{', ' + live.how if live.how else ''}", reach_why]
+    reasons += [why for why in (inert_why, mechanism_why, value_why) if why]
+    if content.frame:
+        reasons.append(f"edits {content.frame}, which is in the stack trace")
+    if content.nats > 0.5 and content.shared:
+        reasons.append(f"shares {', '.join(content.shared[:4])} with what is seen")
+    sure = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
+    return Weighed(change, live, terms, tuple(reasons), mechanism_nats >= CONFIRMS or value_nats >= 1.5 or sure)

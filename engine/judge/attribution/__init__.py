@@ -1,0 +1,1 @@
+"""Terms of the attribution of changes, one a file."""

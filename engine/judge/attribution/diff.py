@@ -1,0 +1,139 @@
+"""A unified diff, taken apart: changed lines by file, comments and moved lines left out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+LINES_MOST: Final = 2000
+COMMENT: Final = re.compile(r"^\s*(//|/\*|\*|#(?!\[|include|define|if|e|pragma)|--\s|;;|<!--|\"\"\"|''')")
+HEADER: Final = re.compile(r"^@@ ?(?:-\d[\d,]* \+\d[\d,]* @@)?\s*(.*?)\s*(?:@@.*)?$")
+FILE: Final = re.compile(r"([\w.@-]+/)*[\w.@-]+\.\w{1,12}|([\w.@-]+/)+[\w.@-]+|Dockerfile|Makefile")
+SUBWORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+TOKEN: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*|\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Changed lines of one place, stripped, comments and lines that only moved left out; `kept` are its unchanged lines."""
+
+    file: str
+    place: str  # what the header says: the function, mostly
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """All hunks of a change; `only_comments` where there are changed lines, but none of code."""
+
+    hunks: tuple[Hunk, ...]
+    only_comments: bool
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Added lines."""
+        return tuple(line for hunk in self.hunks for line in hunk.added)
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Removed lines."""
+        return tuple(line for hunk in self.hunks for line in hunk.removed)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Unchanged lines and headers."""
+        return tuple(line for hunk in self.hunks for line in (*hunk.kept, hunk.place))
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Diff:
+    """Take a diff apart. Unknown lines are context; a line that is removed and added again (but for white space) did not change."""
+    hunks: list[Hunk] = []
+    file, place = "", ""
+    added: list[str] = []
+    removed: list[str] = []
+    kept: list[str] = []
+    changed = 0
+
+    def close() -> None:
+        again = Counter(_bare(line) for line in added) & Counter(_bare(line) for line in removed)
+        if added or removed or kept:
+            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept)))
+
+    for line in text.splitlines()[:LINES_MOST]:
+        if line.startswith(("+++", "---", "diff ", "index ")):
+            found = FILE.search(line[4:].removeprefix("b/")) if line.startswith("+++") else None
+            file = found.group(0) if found else file
+        elif line.startswith("@@"):
+            close()
+            added, removed, kept = [], [], []
+            header = HEADER.match(line)
+            place = header.group(1) if header else line[2:].strip()
+            found = FILE.match(place)
+            file = found.group(0) if found else file
+        elif line.startswith(("+", "-")):
+            changed += 1
+            content = line[1:].strip()
+            if content and not COMMENT.match(line[1:]):
+                (added if line[0] == "+" else removed).append(_uncommented(content))
+        elif line.strip():
+            kept.append(line.strip())
+    close()
+    whole = Diff(tuple(hunks), False)
+    return Diff(whole.hunks, bool(changed) and not whole.added and not whole.removed)
+
+
+def _uncommented(line: str) -> str:
+    return re.sub(r"\s+(//|#)\s.*$", "", line)
+
+
+def _bare(line: str) -> str:
+    return re.sub(r"\s+", "", line)
+
+
+def _without(lines: list[str], again: Counter[str]) -> tuple[str, ...]:
+    left = Counter(again)
+    result = []
+    for line in lines:
+        if left[_bare(line)] > 0:
+            left[_bare(line)] -= 1
+        else:
+            result.append(line)
+    return tuple(result)
+
+
+def tokens(text: str) -> list[str]:
+    """Identifiers and numbers.
+
+    >>> tokens("pool.max_conns = 10")
+    ['pool', 'max_conns', '10']
+    """
+    return TOKEN.findall(text)
+
+
+def words(text: str) -> list[str]:
+    """Stemmed sub-words of three letters and more, lower case.
+
+    >>> words("MaxConns exhausted; QueryRowContext")
+    ['max', 'conn', 'exhaust', 'query', 'row', 'context']
+    """
+    return [stem(word.lower()) for word in SUBWORD.findall(text) if len(word) >= 3 and not word.isdigit()]
+
+
+def stem(word: str) -> str:
+    """A word without its commonest endings.
+
+    >>> [stem(word) for word in ("connections", "missing", "retries", "expired", "process")]
+    ['connection', 'miss', 'retry', 'expir', 'process']
+    """
+    if word.endswith("ies") and len(word) > 5:
+        return word[:-3] + "y"
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word

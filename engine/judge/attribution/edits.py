@@ -1,0 +1,88 @@
+"""Pairs of a removed and an added line that differ in one thing: a number, a truth value, a literal, a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from engine.judge.attribution.diff import Diff, Hunk
+
+UNITS: Final = {
+    "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "millis": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3, "s": 1.0, "sec": 1.0, "secs": 1.0,
+    "second": 1.0, "seconds": 1.0, "m": 60.0, "min": 60.0, "mins": 60.0, "minute": 60.0, "minutes": 60.0, "h": 3600.0, "hour": 3600.0,
+    "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0, "k": 1e3, "kb": 1e3, "mb": 1e6, "gb": 1e9, "ki": 2.0**10, "mi": 2.0**20,
+    "gi": 2.0**30, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
+}  # fmt: skip
+NUMBER: Final = re.compile(
+    r"(?<![\w.])(\d[\d_]*(?:\.\d+)?)(?:\s*\*\s*(?:\w+[.:]{1,2})?|[.\s]?)"
+    r"(milliseconds?|seconds?|minutes?|hours?|days?|millis|mins?|secs?|[kmg]i?b|[kmg]i|ms|us|ns|[smhdk])?\b",
+    re.I,
+)
+BOOLEAN: Final = re.compile(r"\b(true|false|enabled|disabled|yes|no|on|off)\b", re.I)
+LITERAL: Final = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
+BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$")
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+
+class Edit(NamedTuple):
+    """One thing that differs. `name`: the rest of the line and its place, in words."""
+
+    kind: str  # number, boolean, literal, name
+    name: str
+    old: str
+    new: str
+    before: float = 0.0  # of numbers, in base units
+    after: float = 0.0
+
+
+def edits(diff: Diff) -> list[Edit]:
+    """All pairs of lines that differ in one thing, in order."""
+    return [edit for hunk in diff.hunks for edit in _of_hunk(hunk)]
+
+
+def _of_hunk(hunk: Hunk) -> Iterator[Edit]:
+    added = list(hunk.added)
+    for old in hunk.removed:
+        for new in added:
+            edit = _compare(old, new, hunk)
+            if edit is not None:
+                added.remove(new)
+                yield edit
+                break
+
+
+def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
+    for kind, pattern in (("number", NUMBER), ("boolean", BOOLEAN), ("literal", LITERAL), ("literal", BARE_VALUE), ("name", NAME)):
+        mask_old, mask_new = pattern.sub("\0", old), pattern.sub("\0", new)
+        if _bare(mask_old) != _bare(mask_new):
+            continue
+        pairs = [
+            (a.group(0), b.group(0)) for a, b in zip(pattern.finditer(old), pattern.finditer(new), strict=False) if a.group(0) != b.group(0)
+        ]
+        if not pairs or (kind == "name" and len(pairs) > 2):
+            continue
+        name = f"{mask_old} {hunk.place}".replace("\0", " ").strip()
+        first, second = pairs[0]
+        if kind == "number":
+            a, b = number(first), number(second)
+            return Edit(kind, name, first, second, a, b)
+        return Edit(kind, name, first.strip(" \"'`"), second.strip(" \"'`"))
+    return None
+
+
+def number(text: str) -> float:
+    """A number with its unit in base units (seconds, bytes); NaN if it is none.
+
+    >>> number("10 * time.Minute"), number("256Mi"), number("1_000")
+    (600.0, 268435456.0, 1000.0)
+    """
+    found = NUMBER.search(text)
+    if not found:
+        return float("nan")
+    unit = (found.group(2) or "").lower()
+    return float(found.group(1).replace("_", "")) * UNITS.get(unit, 1.0)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\s+", "", text)

@@ -1,0 +1,75 @@
+"""What a change cannot have done: docs, tests, looks, log lines."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from engine.judge.attribution.diff import Diff
+from engine.judge.attribution.files import CI, DOCS, ELSEWHERE, LOOKS, MODULES, TESTS
+from engine.records import ChangeType, ConfigChange
+
+TELLS: Final = re.compile(
+    r"\b(log(ger|ging|s)?|slog|console|_?log)\b\s*[.(=]|\blog_\w+\(|\bprint(ln|f)?\(|\becho\b|\b(counter|gauge|histogram|summary|timer|meter|metrics?)\b"
+    r"|\.(observe|inc|increment|record|labels|with_?fields?|info|debug|warn|error)\(|\bset_?attributes?\(|\bspan\.|prometheus|statsd|annotat",
+    re.I,
+)
+#: Lines that stand around a message and do nothing themselves.
+AROUND: Final = re.compile(
+    r"^[\s\"'`\])}{(\[,;:%+\w-]*$|^(import|from|use|using|#include|require)\b|^[\"'`].*[\"'`],?\)?;?$|^(Name|Help|help|name)\s*:", re.I
+)
+COSMETIC: Final = re.compile(r"banner|colou?r|title|theme|log.?level|caption|icon|label|logo|font|greeting|wording|footer", re.I)
+PROSE: Final = re.compile(r"^\s*[\"'`<>\w\s.,!?'’:;/=-]*$")
+VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> tuple[float, str]:
+    """Nats against a change that can hardly do harm, and why; (0, "") if it can.
+
+    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3; nothing but moved code -3; looks -2.5;
+    patch release of a library -1.3, minor -.8; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
+    """
+    files = change.files
+    for words, term, why in ((DOCS, -5.0, "documentation"), (TESTS, -5.0, "tests"), (CI, -5.0, "the build")):
+        if files and all(words.search(file) for file in files):
+            return term, f"touches only {why}"
+    if files and all(DOCS.search(file) or TESTS.search(file) or CI.search(file) for file in files):
+        return -5.0, "touches only documentation, tests and the build"
+    if diff.only_comments:
+        return -4.0, "changes comments only"
+    lines = (*diff.added, *diff.removed)
+    if change.diff and not lines:
+        return -3.0, "moves lines, changes none"
+    if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
+        return -4.0, "changes only what is logged or measured"
+    if files and all(ELSEWHERE.search(file) for file in files):
+        return -3.0, "touches only another environment or tooling"
+    if files and all(LOOKS.search(file) or TESTS.search(file) for file in files):
+        return -2.5, "touches only what pages look like"
+    if files and all(MODULES.search(file) for file in files) and lines:
+        return _release(diff)
+    if change.type is ChangeType.CODE and not change.diff and others_have_diffs:
+        return -1.5, "its diff is not known"
+    named = " ".join((change.flag_key, *(param.name for param in change.params))) or ("" if change.diff else change.summary)
+    if named and COSMETIC.search(named):
+        return -1.0, "is cosmetic, by its name"
+    return 0.0, ""
+
+
+def bump(diff: Diff) -> str:
+    """Largest step of a library's version: major, minor, patch, or "" if no version changed."""
+    steps = set()
+    for old, new in zip(diff.removed, diff.added, strict=False):
+        before, after = VERSION.search(old), VERSION.search(new)
+        if before and after and before.groups() != after.groups():
+            place = next(at for at in range(3) if before.groups()[at] != after.groups()[at])
+            # below 1.0 the second number is the one that breaks things
+            steps.add(min(2, place) if before.group(1) != "0" or place != 1 else 0)
+    return ("major", "minor", "patch")[min(steps)] if steps else ""
+
+
+def _release(diff: Diff) -> tuple[float, str]:
+    step = bump(diff)
+    if step == "patch":
+        return -1.3, "is a patch release of a library"
+    return (-0.8, "is a minor release of a library") if step == "minor" else (0.0, "")

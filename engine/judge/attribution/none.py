@@ -1,0 +1,61 @@
+"""What speaks for no change at all: load, an outside host, a status page, the machines below."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+from engine.judge.context import ChangeContext
+from engine.take.texts import TextKind
+
+BASE: Final = 0.5
+BASE_BARE: Final = -2.5  # where no change carries a diff and the excess is measured: scores are smaller there
+LOAD_FROM: Final = 1.5
+OUTSIDE_FROM: Final = 0.5
+STATUS_WORDS: Final = re.compile(
+    r"\b(we are|we're|we have)\b.*\b(investigat|observ|monitor|identif|experienc)|investigating (increased|elevated)|(incident|outage|degrad\w+|error rates?|elevated)\b.*\b(investigat|monitor|mitigat|recover|resolved)",
+    re.I,
+)
+MACHINES: Final = (
+    (re.compile(r"no space left|disk ?pressure|disk (is )?full|read-only file system|i/o error|inodes?", re.I), "disks"),
+    (re.compile(r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling", re.I), "machines"),
+    (re.compile(r"certificate (has )?expired|certificate is not yet valid|x509.*expired|expired certificate", re.I), "an expired certificate"),
+    (re.compile(r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost|election)|no leader|quorum", re.I), "a failover"),
+    (re.compile(r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup|resolution)|partition(ed)? from|link (is )?down", re.I), "the network"),
+)  # fmt: skip
+
+
+def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, ...]]:
+    """Nats for "no change did it", and the reasons.
+
+    base .5 (-2.5 for measured incidents without diffs)
+    + load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured: min(3, 3 log2 r) from 1.1 on
+    + outside: 1 + 3 share where at least half of the root's errors name an outside host or database
+    + a status page speaks of trouble 1.5; disks, machines, certificates, failover, network 2
+    """
+    nats, reasons = BASE_BARE if bare and context.measured else BASE, []
+    ratio = context.load_ratio
+    if context.measured and bare:
+        if ratio > 1.1:
+            nats += min(3.0, 3 * math.log2(ratio))
+            reasons.append(f"{context.load_service or context.root} gets {ratio:.2g} times its usual requests")
+    elif ratio >= LOAD_FROM:
+        nats += 2 + 0.5 * math.log2(ratio)
+        reasons.append(f"{context.load_service} gets {ratio:.2g} times its usual requests")
+    if context.outside_share >= OUTSIDE_FROM:
+        nats += 1 + 3 * context.outside_share
+        reasons.append(f"{context.outside_share:.0%} of the errors of {context.root} name {context.outside_host}, which is outside")
+    status = next((said for said in context.texts if not said.usual and STATUS_WORDS.search(said.text)), None)
+    if status is not None:
+        nats += 1.5
+        reasons.append(f"{status.service} reports: {status.text[:100]}")
+    for words, what in MACHINES:
+        said = next(
+            (each for each in context.texts if not each.usual and each.kind is not TextKind.STATEMENT and words.search(each.text)), None
+        )
+        if said is not None and said.weight > 0.2:
+            nats += 2.0
+            reasons.append(f"{said.service} speaks of {what}: {said.text[:100]}")
+            break
+    return nats, tuple(reasons)

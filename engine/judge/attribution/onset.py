@@ -1,0 +1,169 @@
+"""When it began, and where: series that depart, warnings never seen before, failed spans; walked back from the window to the onset.
+
+T0 = earliest sign of the chain of signs that reaches the window over gaps of at most 15 min
+R(s) = exp(-(onset(s) - T0) / 900 s), times .35 where a callee of s is sick itself
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.records import F64, I64, MINUTE_NS, SECOND_NS, TopologyEdge
+from engine.take.points import SeriesStore
+
+GAP_NS: Final = 15 * MINUTE_NS
+BACK_NS: Final = 120 * MINUTE_NS  # the walk goes back no further
+FADE_SECONDS: Final = 900.0
+CALLEE_SICK: Final = 0.35
+HISTORY_LEAST: Final = 12
+DEPART_Z: Final = 5.0
+STAY_Z: Final = 4.0
+STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
+
+#: What a series measures, by the words of its name. The first that fits counts; a queue that waits is saturation, not latency.
+KINDS: Final = (
+    ("errors", re.compile(r"err|fail|5xx|4xx|\b[45]\d\d\b|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust|unavailab|success|availab|oom|crash|restart")),
+    ("saturation", re.compile(r"pool|queue|backlog|lag_|_lag|in_use|in_flight|pending|utili[sz]ation|cpu|memory|heap|disk|busy|saturat|connections|threads|gc_|lock|depth|oldest")),
+    ("latency", re.compile(r"latenc|duration|response_?time|seconds|_ms\b|millis|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|age")),
+    ("requests", re.compile(r"requests?|rps|qps|per_sec|per_min|throughput|calls|rate\b|published|jobs|hits|messages|records|count|total")),
+)  # fmt: skip
+
+
+def series_kind(metric: str) -> str:
+    """errors, saturation, latency, requests or other.
+
+    >>> [series_kind(name) for name in ("http_5xx_ratio", "db_pool_in_use", "http.server.duration", "requests_per_sec", "build_info")]
+    ['errors', 'saturation', 'latency', 'requests', 'other']
+    """
+    name = re.sub(r"[.\-/]", "_", re.sub(r"([a-z])([A-Z])", r"\1_\2", metric)).lower()
+    return next((kind for kind, words in KINDS if words.search(name)), "other")
+
+
+class Sign(NamedTuple):
+    """Something that is not as usual, from `time_ns` on."""
+
+    time_ns: int
+    service: str
+    kind: str  # errors, saturation, latency, requests, other
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A series that left its usual level. `z` is signed, at its largest."""
+
+    service: str
+    metric: str
+    kind: str
+    time_ns: int
+    z: float
+    old: float
+    new: float
+    before_ns: int  # last point at the old level
+
+
+def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> list[Departure]:
+    """Series that depart within [start - BACK, end], each at its earliest departure that has no pause of 15 min behind it.
+
+        |z| > 5 at a point and > 4 at three of the four from there;  z = (x - median) / max(1.48 MAD, 5 % of |median|, q90 / 1.645)
+
+    Median, MAD and q90 (of distances from the median) over the points from `back_ns` before start to `start`; a level held for less
+    than half of them moves none of the three much.
+    """
+    row, time_ns, value = store.history(None, start_ns - back_ns, end_ns)
+    found = []
+    for key_row in np.unique(row).tolist():
+        at = row == key_row
+        key = store.keys[key_row]
+        if not key.service or not key.metric:
+            continue
+        departure = departure_of(time_ns[at], value[at], start_ns)
+        if departure is not None:
+            first, z, old, new = departure
+            when, before = int(time_ns[at][first]), int(time_ns[at][first - 1]) if first else int(time_ns[at][0])
+            found.append(Departure(key.service, key.metric, series_kind(key.metric), when, z, old, new, before))
+    return sorted(found, key=lambda each: (each.time_ns, each.service, each.metric))
+
+
+def departure_of(time_ns: I64, value: F64, start_ns: int) -> tuple[int, float, float, float] | None:
+    """Index of the first point, z, old and new level of a series' departure; None where it keeps its level."""
+    usual = value[time_ns < start_ns]
+    if len(usual) < HISTORY_LEAST:
+        return None
+    median = float(np.median(usual))
+    distance = np.abs(usual - median)
+    scale = max(1.4826 * float(np.median(distance)), 0.05 * abs(median), float(np.quantile(distance, 0.9)) / 1.645)
+    if float(np.median(distance)) == 0 and scale > 0.05 * abs(median):
+        # nearly constant: the few odd points may be the departure itself
+        scale = max(0.05 * abs(median), float(np.median(distance[distance > 0])) / 20)
+    scale = max(scale, 1e-9)
+    z = (value - median) / scale
+    loud, high = np.abs(z) > DEPART_Z, np.abs(z) > STAY_Z
+    stays = np.convolve(high, np.ones(4, int))[3:] >= 3 if len(z) >= 4 else np.zeros(len(z), bool)
+    stays = np.append(stays, np.zeros(max(0, len(z) - len(stays)), bool))[: len(z)]
+    # the last points have fewer than three behind them: all of them must stay
+    for at in range(max(0, len(z) - 3), len(z)):
+        stays[at] = bool(high[at:].all()) and len(z) - at >= 2
+    begins = np.flatnonzero(loud & stays & (time_ns >= start_ns - BACK_NS))
+    if not len(begins):
+        return None
+    first = len(begins) - 1
+    while first and time_ns[begins[first]] - time_ns[begins[first - 1]] <= GAP_NS:
+        first -= 1
+    at = int(begins[first])
+    after = value[at : at + 10]
+    peak = z[at:]
+    return at, float(peak[np.argmax(np.abs(peak))]), median, float(np.median(after))
+
+
+def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:
+    """T0: from the last sign before `start_ns` (else the first one after it) back over gaps of at most 15 minutes; start without signs.
+
+    Times in ns. A request rate alone is a sign like the others: a surge begins there.
+    """
+    times = sorted({sign.time_ns for sign in signs if start_ns - BACK_NS <= sign.time_ns <= end_ns})
+    if not times:
+        return start_ns
+    before = [time for time in times if time <= start_ns]
+    if not before or start_ns - before[-1] > GAP_NS:
+        after = [time for time in times if time > start_ns]
+        return after[0] if after else start_ns
+    at = len(before) - 1
+    while at and before[at] - before[at - 1] <= GAP_NS:
+        at -= 1
+    return before[at]
+
+
+def root_weights(signs: Sequence[Sign], edges: Iterable[TopologyEdge], onset_ns: int) -> Mapping[str, float]:
+    """R(s) of every service with a sign at or after the onset.
+
+    A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing.
+    """
+    first: dict[str, int] = {}
+    sick: dict[str, int] = {}
+    for sign in signs:
+        if sign.time_ns < onset_ns:
+            continue
+        weight_ns = sign.time_ns
+        first[sign.service] = min(first.get(sign.service, weight_ns), weight_ns)
+        if sign.kind != "requests":
+            sick[sign.service] = min(sick.get(sign.service, weight_ns), weight_ns)
+    callees: dict[str, set[str]] = {}
+    for edge in edges:
+        if edge.caller != edge.callee:
+            callees.setdefault(edge.caller, set()).add(edge.callee)
+    weights = {}
+    for service, time_ns in first.items():
+        weight = math.exp(-(time_ns - onset_ns) / SECOND_NS / FADE_SECONDS)
+        if service not in sick or any(
+            callee in sick and sick[callee] <= sick[service] + 5 * MINUTE_NS for callee in callees.get(service, ())
+        ):
+            weight *= CALLEE_SICK
+        weights[service] = weight
+    return weights

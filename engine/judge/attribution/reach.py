@@ -1,0 +1,75 @@
+"""Whether what a change touches is where the incident began."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from engine.judge.attribution.files import is_shared, service_of_file
+from engine.judge.attribution.time import Live
+from engine.judge.context import ChangeContext, ServiceView
+from engine.records import ChangeType, ConfigChange
+
+MEASURED_LEAST: Final = 0.02
+UNRELATED: Final = 0.2
+RELATED: Final = 0.3
+SHARED: Final = 0.5
+#: What tells views of one thing apart: its resource type, its client, its remote end.
+ENTITY: Final = re.compile(r"_AWS::|_remote$|_client$|_Database::|[-_](client|remote|db|cache|replica|proxy|canary|primary)$", re.I)
+
+
+def entity(service: str) -> str:
+    """The name without what kind of node it is: a table, its remote end and its client are one thing.
+
+    >>> entity("orders_client"), entity("orders")
+    ('orders', 'orders')
+    """
+    return ENTITY.split(service)[0].lower()
+
+
+def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tuple[float, str]:
+    """ln reach, and a sentence.
+
+    Measured (excess flow), q the largest of the service's own share and .9 x that of all views of it:
+        reach = max(.02, min(1, q + .1 max(0, flow - q)))
+    Estimated, R the root weight of the services it went live in, relative to the likeliest root:
+        reach = max(R, .5 for shared code, .3 where a service calls or is called by the root, .2)
+    """
+    touched = dict.fromkeys(live.services)
+    owners = {service for file in change.files if (service := service_of_file(file, context.known_services))}
+    if change.type is ChangeType.CODE and not touched:
+        touched = dict.fromkeys(sorted(owners))
+    shared = change.type is ChangeType.CODE and not owners and any(is_shared(file) for file in change.files)
+    if context.measured and touched:
+        q, passed, service = max(((*_measured(name, context.services), name) for name in touched), default=(0.0, 0.0, ""))
+        reach = max(MEASURED_LEAST if not shared else RELATED, min(1.0, q + 0.1 * max(0.0, passed - q)))
+        if q >= 0.05:
+            return math.log(reach), f"{service} makes {q:.0%} of the excess itself"
+        return math.log(reach), f"touches {service}, which makes none of the excess itself"
+    most = context.services[0].root if context.services else 0.0
+    root = context.root
+    best, why = UNRELATED, "touches none of the services that deviate"
+    for service in touched:
+        share = context.view(service).root / most if most > 0 else 0.0
+        if share > best:
+            best, why = share, f"touches {service}, where it began" if service == root else f"touches {service}, which deviates too"
+    if not touched and not shared:
+        why = "belongs to no service that is known"
+    linked = {edge.caller for edge in context.edges if edge.callee == root} | {edge.callee for edge in context.edges if edge.caller == root}
+    if best < RELATED and linked.intersection(touched):
+        best, why = RELATED, f"touches {sorted(linked.intersection(touched))[0]}, next to {root}"
+    if shared and best < SHARED:
+        best, why = SHARED, "touches code or configuration that services share"
+    return math.log(min(1.0, best)), why
+
+
+def _measured(service: str, views: Iterable[ServiceView]) -> tuple[float, float]:
+    own = passed = same = 0.0
+    for view in views:
+        if view.service == service:
+            own, passed = view.own, view.flow
+        if entity(view.service) == entity(service):
+            same += view.own
+    return max(own, 0.9 * same), passed

@@ -1,0 +1,95 @@
+"""Kinds of symptom: what series did, and what error texts say went wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from engine.judge.attribution.onset import Departure
+
+if TYPE_CHECKING:
+    from engine.judge.context import SymptomText
+
+#: What an error says, in the words that languages, databases, brokers and clusters use.
+TEXTS: Final = (
+    ("null", r"null ?pointer|\bnil\b|nonetype|\bnull\b|undefined is not|cannot read propert|of undefined|`?none`? value|dereference|unwrap|nullreference|segmentation|bad_optional|keyerror|nosuchelement|index out of|out of range|out of bounds"),
+    ("missing", r"does not exist|not found|no such|missing|unknown (column|field|table|method|topic|queue|flag|enum|type)|undefined|is not a function|unresolved|not defined|no attribute|nosuchmethod|classnotfound|no module|cannot find|not set\b|is empty|unregistered|no graph|not loaded"),
+    ("parse", r"pars(e|ing)|deseriali|seriali[sz]ation|unmarshal|decod|malformed|invalid (json|format|syntax|character|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|type ?mismatch|conversion|required field|is required|validation|constraint|violates|checksum|incompatible"),
+    ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow"),
+    ("refused", r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution|dns|bad gateway|service unavailable|unavailable|\b50[234]\b"),
+    ("exhausted", r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
+    ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
+    ("lock", r"deadlock|lock|contention|mutex|blocked|serialization failure|concurrent|race|conflict|cas\b"),
+    ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not"),
+    ("route", r"\b404\b|no route for|default backend|method not allowed|unknown (path|route|endpoint)"),
+    ("throttled", r"\b429\b|too many requests|rate limit|throttl|slow ?down"),
+    ("crash", r"panic|crash|segfault|core dumped|fatal|abort|exited|oomkill|restart"),
+    ("retry", r"retr(y|ies)|attempt|backoff|trying again"),
+    ("cache", r"cache|evict|\bmiss(es)?\b"),
+    ("disk", r"no space|disk|read-only file|i/o error|inode"),
+    ("certificate", r"certificate|x509|\btls\b|\bssl\b|handshake"),
+    ("query", r"quer(y|ies)|\bselect\b|\bsql\b|statement|activerecord"),
+)  # fmt: skip
+#: What the name of a series says on top.
+NAMES: Final = (
+    ("cpu", r"cpu|load_avg"),
+    ("memory", r"memory|heap|rss|\bgc|oom"),
+    ("lock", r"lock|contention|mutex"),
+    ("exhausted", r"pool|queue|connections|threads|in_use|in_flight|pending|busy|descriptors"),
+    ("cache", r"cache|hit_ratio|miss"),
+    ("query", r"db_|sql|quer"),
+    ("lag", r"lag|backlog|oldest|age_|_age|depth|rebalance"),
+    ("timeout", r"timeout"),
+    ("crash", r"restart|panic|crash|oom"),
+    ("auth", r"401|403|auth|denied"),
+    ("route", r"404"),
+    ("retry", r"retr"),
+    ("throttled", r"429|throttl"),
+    ("parse", r"deserial|parse|decode|schema|invalid|failed_records"),
+)
+_TEXTS = tuple((kind, re.compile(words, re.I)) for kind, words in TEXTS)
+_NAMES = tuple((kind, re.compile(words, re.I)) for kind, words in NAMES)
+LEAST: Final = 0.05
+
+
+def text_kinds(text: str) -> set[str]:
+    """Kinds of symptom that an error text names.
+
+    >>> sorted(text_kinds("pool exhausted: context deadline exceeded"))
+    ['exhausted', 'timeout']
+    """
+    return {kind for kind, words in _TEXTS if words.search(text)}
+
+
+def symptoms_of(
+    risen: Iterable[Departure], texts: Iterable[SymptomText], weights: Mapping[str, float], measured: str
+) -> tuple[tuple[str, float], ...]:
+    """Kinds of symptom with weights 0 ... 1, strongest first: each as strong as the likeliest root that shows it.
+
+    Of series: latency, errors, saturation, fanout (more requests), idle (fewer) and what their names say; of texts: see TEXTS.
+    """
+    found: dict[str, float] = {}
+    most = max(weights.values(), default=0.0) or 1.0
+
+    def add(kind: str, weight: float) -> None:
+        found[kind] = max(found.get(kind, 0.0), weight)
+
+    if measured:
+        add("errors" if measured == "failures" else measured, 1.0)
+    for each in risen:
+        share = weights.get(each.service, 0.0) / most
+        up = each.new > each.old
+        if each.kind == "requests":
+            add("fanout" if up else "idle", max(share, 0.5))
+        elif each.kind != "other":
+            add(each.kind, share)
+        for kind, words in _NAMES:
+            if words.search(each.metric):
+                add(kind, share)
+    for text in texts:
+        for kind in text_kinds(text.text):
+            add(kind, text.weight)
+        if not text.usual:
+            add("errors", 0.5 * text.weight)
+    return tuple(sorted(((kind, weight) for kind, weight in found.items() if weight >= LEAST), key=lambda each: (-each[1], each[0])))

@@ -1,0 +1,86 @@
+"""When a change went live, by what carried it, and how that fits the onset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.judge.attribution.files import is_shared, service_of_file
+from engine.judge.context import ChangeContext, seconds
+from engine.records import HOUR_NS, MINUTE_NS, ChangeType, ConfigChange
+
+ROW_SECONDS: Final = 300.0
+CARRY_NS: Final = 4 * HOUR_NS
+SAME_NS: Final = MINUTE_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """When and where a change went live. `carried`: nats, 0 where its own deploy says so; `how` in words."""
+
+    time_ns: int
+    services: tuple[str, ...]
+    carried: float
+    how: str
+    deploys: tuple[str, ...] = ()  # ids of deploys that carried it by their own word
+
+
+def live_of(change: ConfigChange, deploys: Sequence[ConfigChange], services: Sequence[str], onset_ns: int) -> Live:
+    """A deploy, flag or parameter is live at its time, where it says. A commit reaches services through deploys:
+
+        own revision 0; a later deploy of the service that its files belong to -.3, of any service for shared files -.4;
+        none -1.2 (0 where no deploys are known at all)
+
+    Deploys in order of time. Of several deploys with its revision the first before the onset counts.
+    """
+    if change.type is not ChangeType.CODE:
+        return Live(change.time_ns, (change.service,) if change.service else (), 0.0, "")
+    own = [each for each in deploys if each.revision and change.revision and _same_revision(each.revision, change.revision)]
+    if own:
+        before = [each for each in own if each.time_ns <= onset_ns] or own[:1]
+        named = tuple(dict.fromkeys(each.service for each in before))
+        first = before[0]
+        how = f"carried by {first.service} {first.version}".rstrip()
+        return Live(max(first.time_ns, change.time_ns), named, 0.0, how, tuple(each.id for each in own))
+    owners = {service for file in change.files if (service := service_of_file(file, services))}
+    later = [each for each in deploys if change.time_ns <= each.time_ns <= change.time_ns + CARRY_NS]
+    of_owner = [each for each in later if each.service in owners]
+    if of_owner:
+        first = of_owner[0]
+        return Live(first.time_ns, (first.service,), -0.3, f"may have gone live with {first.service} {first.version}".rstrip())
+    if later and not owners and any(is_shared(file) for file in change.files):
+        first = later[0]
+        # a service that was built between the commit and the onset may hold it
+        named = tuple(dict.fromkeys(each.service for each in later if each.time_ns <= onset_ns)) or (first.service,)
+        return Live(first.time_ns, named, -0.4, f"shared code, may have gone live with {first.service} {first.version}".rstrip())
+    carried = -1.2 if deploys else 0.0
+    return Live(change.time_ns, tuple(sorted(owners)), carried, "no deploy carried it" if deploys else "")
+
+
+def _same_revision(one: str, other: str) -> bool:
+    short = min(len(one), len(other))
+    return one == other or (short >= 7 and one[:short] == other[:short])
+
+
+def time_term(live: Live, context: ChangeContext) -> tuple[float, str]:
+    """Nats of the time from going live to the onset, and a sentence.
+
+    before the onset: -.35 ln(1 + age / 600 s);  within the interval that holds the onset: -1 per 300 s of its width, at most -1;
+    after the onset but before the symptom itself: -2;  later: -6
+    """
+    age = seconds(context.onset_earliest_ns, live.time_ns)
+    if age >= 0:
+        return -0.35 * math.log1p(age / 600), f"went live {_span(age)} before the onset"
+    late = seconds(live.time_ns, context.onset_ns)
+    if late <= 0:
+        width = seconds(context.onset_ns, context.onset_earliest_ns)
+        return -min(1.0, width / ROW_SECONDS), "went live within the interval in which it began"
+    if live.time_ns <= context.symptom_ns:
+        return -2.0, f"went live {_span(late)} after the first signs"
+    return -6.0, f"went live {_span(late)} after the onset"
+
+
+def _span(value: float) -> str:
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
