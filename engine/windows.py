@@ -83,7 +83,8 @@ class Codes:
     @property
     def service_of_context(self) -> I64:
         """Service of each context; 0 for slots of time."""
-        return self.operations.keys[self.contexts.keys >> EVENT_BITS] >> SERVICE_SHIFT
+        services: I64 = self.operations.keys[self.contexts.keys >> EVENT_BITS] >> SERVICE_SHIFT
+        return services
 
     def chances(self, operation: I32, before: I64, after: I64) -> tuple[I32, I32]:
         """Context and outcome codes of steps; -1 where a table is full."""

@@ -56,11 +56,12 @@ def _log_beta_tail(a: float, b: float, x: float) -> float:
     return front + math.log(fraction)
 
 
-def errors(view: View, shares: Shares, codes: Codes, names: Names) -> list[Evidence]:
+def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> list[Evidence]:
     """Spans with error status and no child that has one, by operation.
 
     nats = -ln P(Bin(n, p) >= k): p the usual share, at least .01 + 2.5 / (history + 20); n the effective number of traces (a share
-    varies between blocks anyway), k = share * n. Z = sqrt(2 nats), less where the visit passes on an error that names another service.
+    varies between blocks anyway), k = share * n. Z = sqrt(2 nats), times the mean of `own`: what is this service's doing of what its
+    failing spans show, float64 [spans] (`flow.score`).
     """
     spans, rows = view.all, view.steps
     key = codes.outcomes.keys[spans.step_outcome[rows]]
@@ -85,7 +86,6 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names) -> list[Evide
             continue
         v = p * (1 - p)
         n = v / (v / traces + float(usual.spread[place]) ** 2 + 0.02**2)
-        own = float(np.where(spans.passes_on_error[mine], PASSED_ON, 1.0).mean())
         service, name = names.operation(operation)
         usually = float(usual.share[place])
         pieces.append(
@@ -95,7 +95,7 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names) -> list[Evide
                 name,
                 view.start_ns,
                 view.end_ns,
-                math.sqrt(2 * binomial_nats(share * n, n, p)) * own,
+                math.sqrt(2 * binomial_nats(share * n, n, p)) * float(own[mine].mean()),
                 share,
                 usually,
                 traces,

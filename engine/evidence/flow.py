@@ -40,13 +40,11 @@ class Steps:
     usual: Usual
     z: F64
     span_of: npt.NDArray[np.integer[Any]]  # [o] an example: a row of the view
+    own: F64  # [spans] share of what a span shows that is its own service's doing
 
 
-def flow(view: View, shares: Shares, codes: Codes, names: Names) -> list[Evidence]:
-    """Evidence of the family in a view."""
-    steps = score(view, shares, codes)
-    if steps is None:
-        return []
+def flow(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]:
+    """Evidence of the family in a view, from its steps."""
     pieces = []
     for service in np.unique(steps.service[steps.z >= LOWEST_Z]).tolist():
         mine = np.flatnonzero(steps.service == service)
@@ -55,8 +53,8 @@ def flow(view: View, shares: Shares, codes: Codes, names: Names) -> list[Evidenc
     return loudest(pieces + callees(view, steps, codes, names))
 
 
-def score(view: View, shares: Shares, codes: Codes) -> Steps | None:
-    """Z of every step of a view, None if no step has a history."""
+def score(view: View, shares: Shares, codes: Codes) -> Steps:
+    """Z of every step of a view that has a history."""
     spans, rows = view.all, view.steps
     rows = rows[(codes.contexts.keys[spans.step_context[rows]] >> KIND_SHIFT) & KIND_MASK < SPAN_EVENT >> KIND_SHIFT]
     context, outcome, span = spans.step_context[rows], spans.step_outcome[rows], spans.step_span[rows]
@@ -67,8 +65,6 @@ def score(view: View, shares: Shares, codes: Codes) -> Steps | None:
     traces = np.bincount(pairs % contexts, minlength=contexts)
     chosen = np.flatnonzero(happened)
     chosen = chosen[shares.known(chosen)]
-    if not len(chosen):
-        return None
     of = codes.context_of[chosen]
     usual = shares.usual(chosen)
     share, trials = happened[chosen] / chances[of], traces[of].astype(np.float64)
@@ -83,7 +79,8 @@ def score(view: View, shares: Shares, codes: Codes) -> Steps | None:
     # An example of each: the span that explains itself best, the earliest of them.
     order = np.lexsort((spans.time_ns[span], -own[span], outcome))
     first = np.searchsorted(outcome[order], chosen)
-    return Steps(chosen, codes.service_of_context[of], share, trials, usual, raw * growth * mean_own, span[order[first]])
+    z = raw * growth * mean_own
+    return Steps(chosen, codes.service_of_context[of], share, trials, usual, z, span[order[first]], own)
 
 
 def fault_below(view: View, span_fault: F64) -> F64:

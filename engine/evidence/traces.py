@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.evidence.errors import error_records, errors, slot_context, slot_outcomes
-from engine.evidence.flow import flow
+from engine.evidence.flow import flow, score
 from engine.evidence.gap import gap
 from engine.evidence.latency import latency
 from engine.evidence.names import Names
@@ -67,11 +67,12 @@ class Traces:
         if now is None or not enough(now, baseline):
             return found
         shifts = latency(now, baseline.levels, self.codes, self.names.services)
+        steps = score(now, baseline.shares, self.codes)
         return [
-            *flow(now, baseline.shares, self.codes, self.names),
+            *flow(now, steps, self.codes, self.names),
             *gap(now, shifts, self.names),
             *self_time(now, shifts, self.codes, self.names),
-            *errors(now, baseline.shares, self.codes, self.names),
+            *errors(now, baseline.shares, self.codes, self.names, steps.own),
             *rate(now, baseline.levels, self.codes, self.names),
             *found,
         ]
