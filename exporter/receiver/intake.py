@@ -1,4 +1,4 @@
-"""What a receiver asks of the rest of whence: room before it inflates a request, and a place for the columns."""
+"""What the receiver needs of whoever takes the columns."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from typing import Protocol
 from engine.records import Batch
 
 
-class Busy(Exception):  # noqa: N818
-    """Cannot be taken now: answer UNAVAILABLE with RetryInfo."""
+class Busy(Exception):  # noqa: N818  # a state, not an error
+    """There is no room now; the sender shall come again."""
 
 
 class Intake(Protocol):
-    """Where decoded batches go. Thread-safe."""
+    """Takes batches. Called from several threads.
+
+    The receiver reserves before it inflates and decodes. After `put` has returned the reservation is the intake's to give back, when the
+    batch is done with; in every other case the receiver gives it back by `release`.
+    """
 
     def reserve(self, size_bytes: int) -> bool:
-        """Room for a request of so many bytes, before inflating it; False: full or draining, answer UNAVAILABLE with RetryInfo."""
+        """Take room for a request of this size (inflated); False: there is none."""
         ...
 
     def release(self, size_bytes: int) -> None:
-        """Give back what was reserved for a request that `put` did not take: malformed, or Busy."""
+        """Give room back: nothing came of the request."""
         ...
 
     def put(self, batch: Batch, size_bytes: int) -> Sequence[str]:
-        """Take a batch whose bytes were reserved; returns warnings for the sender (partial_success with rejected = 0).
+        """Take the columns; what must be durable is, when this returns. Gives hints for the sender, each naming its service.
 
-        Changes are on disk when it returns. Raises: Busy; then nothing was taken.
+        Raises: Busy where there is no room after all.
         """
         ...
