@@ -166,9 +166,11 @@ def stopped_evidence(store: SeriesStore, start_ns: int, end_ns: int, services: C
 
 
 def silence_nats(time: I64, start_ns: int, end_ns: int) -> float:
-    """n KL(f || p) of a series that reports less in the window than before; 0 if it does not. Times rise.
+    """n KL(f || p) of a series that reports less in the last n intervals than before; 0 if it does not. Times rise.
 
-    >>> every_second = np.arange(1, 58)
+    Half an interval more is looked at: a point that is on its way is not missing.
+
+    >>> every_second = np.arange(1, 57)
     >>> round(silence_nats(every_second, 57, 60), 2)
     8.99
     """
@@ -180,7 +182,7 @@ def silence_nats(time: I64, start_ns: int, end_ns: int) -> float:
     n = int((end_ns - start_ns) // interval)
     if n < 1:
         return 0.0
-    f = min(n, int((time > start_ns + interval / 2).sum())) / n
+    f = min(n, int((time > end_ns - (n + 0.5) * interval).sum())) / n
     if f >= p:
         return 0.0
     reported = f * np.log(f / p) if f > 0 else 0.0
