@@ -1,26 +1,37 @@
 """The front door: batches in, incidents out; one window after the other, in event time, always in the same order.
 
-inbox -> changes, topology, series, traces, rows -> evidence -> incidents -> learn
+inbox -> changes, topology, series, traces, rows -> evidence -> incidents -> learn -> snapshot
 """
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from engine.evidence.edge_gauge import edge_gauge_evidence, stopped_evidence
-from engine.evidence.resource import utilisation_evidence
+from engine.evidence.rows import Rows
+from engine.evidence.series import Latest, series_evidence
 from engine.evidence.traces import Traces
-from engine.judge.finding import compose
+from engine.judge.conclude import conclude
+from engine.judge.context import build_context
 from engine.judge.incident import Incidents
-from engine.records import SECOND_NS, Attribution, Batch, Evidence, Family, Finding, Incident, Snapshot, Window
+from engine.judge.resume import resume
+from engine.normal.learn import TrainedModel, TrainingJob, train
+from engine.records import Batch, Evidence, Family, Finding, Incident, Snapshot, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
+from engine.take.changes import Changes
 from engine.take.clock import Clocks
 from engine.take.inbox import Inbox
 from engine.take.points import SeriesStore
+from engine.take.presence import Presence
+from engine.take.texts import Texts
 from engine.topology import Topology
+
+__all__ = ["Engine", "TrainedModel", "TrainingJob"]
 
 TRACE_FAMILIES = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME})
 
@@ -33,17 +44,21 @@ class Engine:
         self.strings, self.resources = strings, resources
         self.clocks = Clocks(settings)
         self.inbox = Inbox(resources, settings)
+        self.presence = Presence(resources)
+        self.changes = Changes(resources, settings)
         self.topology = Topology(strings, resources, settings)
+        self.texts = Texts(strings, resources, settings)
         self.series = SeriesStore(strings, resources, settings)
         self.traces = Traces(strings, resources, settings)
+        self.rows = Rows(strings, resources, settings)
         self.incidents = Incidents(settings)
         self.snapshot = Snapshot()
-        self._gauges: tuple[int, int, list[Evidence]] = (0, 0, [])
-        self._last_item_ns = 0
+        self._latest = Latest(self.series, settings)
+        self._anomalies: Counter[tuple[str, str]] = Counter()
 
     def observe(self, batch: Batch, received_unix_ns: int) -> list[Incident]:
         """Take a batch; transitions of incidents in the windows that the watermark passed because of it."""
-        for source, latest_ns in _latest(batch, self.resources):
+        for source, latest_ns in _latest_by_source(batch, self.resources):
             self.clocks.hear(source, latest_ns, received_unix_ns)
         self.inbox.put(batch)
         return self._close(self.clocks.advance(received_unix_ns))
@@ -59,9 +74,49 @@ class Engine:
         return self._close(max(times) + self.settings.window_ns) if times else []
 
     def explain(self, start_ns: int, end_ns: int) -> Finding:
-        """What broke in [start, end] and why, with everything that came so far; changes nothing."""
-        evidence = self._evidence(start_ns, end_ns, self.inbox.pending())
-        return compose(evidence, self.topology.edges(end_ns), Attribution("inconclusive", (), 0.0), start_ns, end_ns)
+        """What broke in [start, end] and why, with everything that came so far; changes nothing. Raises: ValueError if it is empty."""
+        pending = self.inbox.pending()
+        edges = self.topology.edges(end_ns)
+        series, texts = self._with(pending)
+        evidence = self.traces.evidence(start_ns, end_ns, pending)
+        found, flow = series_evidence(series, edges, start_ns, end_ns, spans=_has_spans(evidence))
+        evidence = self._wanted([*evidence, *found, *self._odd_rows(start_ns, end_ns)])
+        changes = {change.id: change for change in (*pending.changes, *self.changes.between(end_ns - self.settings.changes_ns, end_ns))}
+        context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
+        return conclude(evidence, edges, list(changes.values()), context, start_ns, end_ns, self.settings)
+
+    def due(self, now_ns: int) -> TrainingJob | None:
+        """A training that should run now, in a process beside this one; it must end in `adopt`."""
+        return self.rows.due(now_ns) if self.settings.rows else None
+
+    def adopt(self, model: TrainedModel) -> bool:
+        """Take a trained model from now on; False if it did not pass the gate."""
+        return self.rows.adopt(model)
+
+    def state(self) -> dict[str, Any]:
+        """What was learnt and which incidents live, as JSON values, arrays and texts. Items that wait are not part of it."""
+        return {
+            "watermark_ns": self.inbox.window_end_ns or 0,
+            "presence": self.presence.state(),
+            "changes": self.changes.state(),
+            "topology": self.topology.state(),
+            "texts": self.texts.state(),
+            "series": self.series.state(),
+            "traces": self.traces.state(),
+            "incidents": self.incidents.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`, in a new engine."""
+        self.inbox.resume(state["watermark_ns"])
+        for name in ("presence", "changes", "topology", "texts", "series", "traces", "incidents"):
+            getattr(self, name).restore(state[name])
+        self._publish(state["watermark_ns"], [])
+
+    def resume(self, published: Sequence[Incident]) -> None:
+        """After `restore`, or instead of it: lay incidents over the state that were published after it was taken."""
+        resume(self.incidents, published)
+        self._publish(self.inbox.window_end_ns or 0, [])
 
     def _close(self, watermark_ns: int | None) -> list[Incident]:
         published: list[Incident] = []
@@ -71,28 +126,88 @@ class Engine:
         return published
 
     def _step(self, window: Window) -> list[Incident]:
-        self.topology.take(window)
-        self.series.take(window)
-        self.traces.take(window)
-        start = window.end_ns - self.settings.sliding_ns
-        evidence = self._evidence(start, window.end_ns, None)
-        edges = self.topology.edges(window.end_ns)
-        published = self.incidents.step(evidence, window.end_ns, self.explain, edges=edges)
-        self.traces.learn(window.end_ns - self.settings.quarantine_ns, self.incidents.abnormal())
+        settings, end_ns = self.settings, window.end_ns
+        self._take(window)
+        edges = self.topology.edges(end_ns)
+        evidence = self.traces.evidence(end_ns - settings.sliding_ns, end_ns)
+        evidence += self._latest.evidence(edges, end_ns, spans=_has_spans(evidence))
+        evidence = self._wanted(evidence + self._odd_rows(end_ns - settings.sliding_ns, end_ns))
+        published = self.incidents.step(evidence, end_ns, self.explain, edges=edges, learning=self.presence.learning())
+        abnormal = self.incidents.abnormal()
+        self.traces.learn(end_ns - settings.quarantine_ns, abnormal)
+        if settings.rows:
+            self.rows.learn(end_ns - settings.quarantine_ns, abnormal)
+            self._train(end_ns)
+        self._publish(end_ns, evidence)
         return published
 
-    def _evidence(self, start_ns: int, end_ns: int, pending: Window | None) -> list[Evidence]:
-        found = self.traces.evidence(start_ns, end_ns, pending)
-        series = self.series
-        found += utilisation_evidence(series, start_ns, end_ns)
-        found += stopped_evidence(series, start_ns, end_ns)
-        if not any(item.family in TRACE_FAMILIES for item in found):
-            found += edge_gauge_evidence(series, start_ns, end_ns)
-        return found
+    def _take(self, window: Window) -> None:
+        self.presence.take(window)
+        self.changes.take(window)
+        self.topology.take(window)
+        self.texts.take(window)
+        self.series.take(window)
+        self.traces.take(window)
+        if self.settings.rows:
+            self.rows.take(window)
+
+    def _train(self, now_ns: int) -> None:
+        """Inline, a training that is due runs at once; `live`, a process beside does it."""
+        if self.settings.live:
+            return
+        while (job := self.rows.due(now_ns)) is not None:
+            self.rows.adopt(train(job))
+
+    def _odd_rows(self, start_ns: int, end_ns: int) -> list[Evidence]:
+        return self.rows.evidence(start_ns, end_ns) if self.settings.rows else []
+
+    def _wanted(self, evidence: list[Evidence]) -> list[Evidence]:
+        return [item for item in evidence if item.family not in self.settings.without]
+
+    def _with(self, pending: Window) -> tuple[SeriesStore, Texts]:
+        """Series and texts, with what no window held yet."""
+        if not (len(pending.points.time_ns) or len(pending.logs.time_ns) or len(pending.spans.time_ns)):
+            return self.series, self.texts
+        shared: dict[int, Any] = {id(one): one for one in (self.strings, self.resources, self.settings)}
+        series, texts = copy.deepcopy((self.series, self.texts), shared)
+        series.take(pending)
+        texts.take(pending)
+        return series, texts
+
+    def _publish(self, now_ns: int, evidence: list[Evidence]) -> None:
+        scores: dict[tuple[str, str], float] = {}
+        for item in evidence:
+            key = item.service, item.family.value
+            scores[key] = max(scores.get(key, 0.0), item.score_nats)
+            if item.for_opening and item.z >= self.incidents.detector.threshold(item.family):
+                self._anomalies[key] += 1
+        dropped = {("inbox", f"{what}_{reason}"): count for (what, reason), count in self.inbox.dropped.items()}
+        dropped |= {("traces", reason): count for reason, count in self.traces.counters().items()}
+        dropped |= {("series", reason): count for reason, count in self.series.dropped.items()}
+        dropped |= {("topology", reason): count for reason, count in self.topology.dropped.items()}
+        dropped |= {("changes", reason): count for reason, count in self.changes.dropped.items()}
+        dropped |= {("strings", kind): count for kind, count in self.strings.overflowed.items()}
+        self.snapshot = Snapshot(
+            watermark_ns=now_ns,
+            incidents=self.incidents.active(),
+            services=self.presence.statuses(),
+            edges=self.topology.edges(now_ns),
+            scores=tuple((service, family, nats) for (service, family), nats in sorted(scores.items())),
+            counters=tuple(
+                ("rca_anomalies_total", (("service_name", service), ("signal", family)), float(count))
+                for (service, family), count in sorted(self._anomalies.items())
+            ),
+            dropped=tuple((what, reason, float(count)) for (what, reason), count in sorted(dropped.items()) if count),
+        )
 
 
-def _latest(batch: Batch, resources: Resources) -> list[tuple[str, int]]:
-    """Latest event time by source in a batch."""
+def _has_spans(evidence: list[Evidence]) -> bool:
+    """Whether spans told of latencies: then the series' aggregates of them are not asked."""
+    return any(item.family in TRACE_FAMILIES for item in evidence)
+
+
+def _latest_by_source(batch: Batch, resources: Resources) -> list[tuple[str, int]]:
+    """Latest event time of each source in a batch."""
     latest: dict[str, int] = {}
     for columns in (batch.spans, batch.logs, batch.points):
         if columns is None or not len(columns.time_ns):

@@ -13,13 +13,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from engine.records import HOUR_NS, I64, Batch, ConfigChange, LinkColumns, LogColumns, PointColumns, SpanColumns, Window
+from engine.records import HOUR_NS, I64, SECOND_NS, Batch, ConfigChange, LinkColumns, LogColumns, PointColumns, SpanColumns, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources
 from engine.take.columns import concat, link_rows, select, shift_bounds, shift_rows
 
 #: More items than this never wait: what comes then is dropped and counted.
 LIMIT_ITEMS = 2_000_000
+#: Windows without items follow the last item for this long.
+TAIL_NS = 200 * SECOND_NS
 
 
 class Inbox:
@@ -37,6 +39,7 @@ class Inbox:
         self._changes: list[ConfigChange] = []
         self._bounds: list[npt.NDArray[np.float64]] = []
         self._span_count = 0
+        self._last_item_ns = 0
         self._window_end_ns: int | None = None
         self._ranks: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -44,6 +47,11 @@ class Inbox:
     def window_end_ns(self) -> int | None:
         """End of the last window that left."""
         return self._window_end_ns
+
+    def resume(self, window_end_ns: int) -> None:
+        """Go on behind a window of an earlier life."""
+        if window_end_ns:
+            self._window_end_ns = self._last_item_ns = window_end_ns
 
     def put(self, batch: Batch) -> None:
         """Keep a batch until the watermark passes its items."""
@@ -133,17 +141,23 @@ class Inbox:
         )
 
     def _cut(self, done: Window, limit_ns: int) -> Iterator[Window]:
-        """Cut sorted items into windows that end at whole steps; late items go to the first."""
+        """Cut sorted items into windows that end at whole steps; late items go to the first.
+
+        Windows go on for a while after the last item, as evidence fades and incidents end in them; then time jumps to the next item.
+        """
         assert self._window_end_ns is not None
         step = self.settings.window_ns
         while self._window_end_ns < limit_ns:
-            first = _first_time(done)
-            if first is None:
-                self._window_end_ns = limit_ns
-                yield replace(done, start_ns=limit_ns - step, end_ns=limit_ns)
-                return
-            end = max(self._window_end_ns + step, first // step * step + step)
+            end = self._window_end_ns + step
+            if end > self._last_item_ns + TAIL_NS:
+                first = _first_time(done)
+                if first is None:
+                    self._window_end_ns = limit_ns
+                    return
+                end = max(end, first // step * step + step)
             now, done = _before(done, end)
+            if _first_time(now) is not None:
+                self._last_item_ns = end
             self._window_end_ns = end
             yield replace(now, start_ns=end - step, end_ns=end)
 

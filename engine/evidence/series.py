@@ -1,0 +1,47 @@
+"""Evidence from metrics: resources, call edges, stopped edges and golden signals behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.evidence.edge_gauge import edge_gauge_evidence, stopped_evidence
+from engine.evidence.metric import ExcessFlow, excess_evidence, excess_flow
+from engine.evidence.resource import utilisation_evidence
+from engine.records import Evidence, TopologyEdge
+from engine.settings import EngineSettings
+from engine.take.points import SeriesStore
+
+
+def series_evidence(
+    store: SeriesStore, edges: Sequence[TopologyEdge], start_ns: int, end_ns: int, *, spans: bool
+) -> tuple[list[Evidence], ExcessFlow | None]:
+    """Evidence of [start, end], and the excess flow that its golden signals show.
+
+    `spans`: there are spans enough in the window; then they tell of latencies and failures, and their aggregates are not asked again.
+    """
+    found = [*utilisation_evidence(store, start_ns, end_ns), *stopped_evidence(store, start_ns, end_ns)]
+    if spans:
+        return found, None
+    flow = excess_flow(store, edges, start_ns, end_ns)
+    return [*found, *edge_gauge_evidence(store, start_ns, end_ns), *excess_evidence(flow, start_ns, end_ns)], flow
+
+
+class Latest:
+    """The evidence of the latest points, until others come: series report every minute or five, steps come every ten seconds."""
+
+    def __init__(self, store: SeriesStore, settings: EngineSettings) -> None:
+        self._store, self._settings = store, settings
+        self._points = -1
+        self._spans = False
+        self._until_ns = 0
+        self._found: list[Evidence] = []
+
+    def evidence(self, edges: Sequence[TopologyEdge], end_ns: int, *, spans: bool) -> list[Evidence]:
+        """Evidence of the sliding span before `end_ns`, computed anew when points came or the last ones are too old to speak."""
+        store = self._store
+        if (store.points, spans) != (self._points, self._spans) or end_ns > self._until_ns:
+            start_ns = end_ns - self._settings.sliding_ns
+            self._found, flow = series_evidence(store, edges, start_ns, end_ns, spans=spans)
+            wait_ns = max(self._settings.sliding_ns, flow.step_ns * 3 // 2) if flow else self._settings.sliding_ns
+            self._points, self._spans, self._until_ns = store.points, spans, end_ns + wait_ns
+        return self._found
