@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.judge.detect import REFERENCE_Z, TAIL_RAISES, Detector, Tail
+from engine.judge.detect import LASTING_STEPS, REFERENCE_Z, TAIL_RAISES, Detector, Tail
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Family
 from tests.judging import seen
 
@@ -21,7 +21,7 @@ def old(detector=None, steps=60 * 40):
     return detector
 
 
-@pytest.mark.parametrize("family", [Family.FLOW, Family.GAP, Family.SELF_TIME, Family.RESOURCE, Family.METRIC])
+@pytest.mark.parametrize("family", [Family.FLOW, Family.GAP, Family.SELF_TIME, Family.METRIC])
 def test_a_family_departs_at_its_reference_and_is_held_when_it_recurs(family):
     detector = old()
     loud = seen("cart", family, 1.02 * detector.threshold(family))
@@ -35,6 +35,15 @@ def test_errors_and_absence_are_held_at_once_and_a_second_family_holds_the_first
     assert [one.held for one in detector.step([seen("cart", Family.ERROR, 6.0)], DAY_NS, normal=True)] == ["counted against chance"]
     both = detector.step([seen("mail", Family.FLOW, 5.0), seen("mail", Family.GAP, 5.0)], DAY_NS, normal=True)
     assert {one.held for one in both} == {"another family agrees"}
+
+
+def test_a_gauge_alone_opens_only_when_it_lasts_and_with_a_symptom_when_it_recurs():
+    detector, busy = old(), seen("cart", Family.RESOURCE, 9.0)
+    alone = [detector.step([busy], DAY_NS + step * STEP_NS, normal=True)[0].held for step in range(LASTING_STEPS)]
+    assert alone == [""] * (LASTING_STEPS - 1) + ["lasts"]
+    detector, slow = old(), seen("web", Family.GAP, 2.5, peer="cart")
+    with_symptom = [detector.step([busy, slow], DAY_NS + step * STEP_NS, normal=True)[0].held for step in range(2)]
+    assert with_symptom == ["", "recurred"]
 
 
 def test_rows_never_open_alone():

@@ -102,6 +102,15 @@ def test_symptoms_of_linked_services_do_not_open_incidents_of_their_own():
     assert set(story.published[-1].finding.affected) == {"stock", "cart", "web"}
 
 
+def test_a_young_incident_moves_to_a_linked_service_that_is_louder_than_it_ever_was():
+    story = Story().run(0, 1000, both(fault("web", 300, 500, z=4.5), fault("stock", 400, 500, z=12.0)))
+    assert len({incident.id for incident in story.published}) == 1
+    moved = [incident for incident in story.published if incident.moved]
+    assert [incident.finding.root for incident in moved] == ["stock"]
+    assert story.published[0].finding.root == "web"
+    assert moved[0].onset_ns > story.published[0].onset_ns
+
+
 def test_the_same_place_again_is_the_same_incident_reopened_with_a_new_onset():
     story = Story().run(0, 1500, both(fault("cart", 300, 400), fault("cart", 800, 900)))
     assert [state for _, state, _ in story.openings()] == ["open", "reopened"]

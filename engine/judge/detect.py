@@ -31,6 +31,11 @@ REFERENCE_Z: Mapping[Family, float] = {
 AT_ONCE = frozenset({Family.ERROR, Family.ABSENCE})
 #: Families that never open alone: a second family of the service has to agree.
 NEVER_ALONE = frozenset({Family.ROW, Family.RATE})
+#: A gauge alone harms nobody: these open with a symptom (Z >= 2, of a family of SYMPTOMS) at the service, or when they last 5 minutes.
+NEEDS_SYMPTOM = frozenset({Family.RESOURCE})
+SYMPTOMS = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME, Family.ERROR, Family.METRIC})
+SYMPTOM_Z = 2.0
+LASTING_STEPS = 30
 #: Families where only an increase is bad.
 UP_IS_BAD = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE, Family.ERROR})
 #: Least change, as a share of what was expected, that anyone would call a change; for the families that compare two like quantities.
@@ -129,6 +134,7 @@ class Detector:
         self.budget_ns = budget_ns
         self._tails: dict[Family, Tail] = {family: Tail() for family in Family}
         self._recent: deque[set[tuple[Family, str, str]]] = deque(maxlen=HOLD_STEPS)
+        self._lasting: dict[tuple[Family, str, str], int] = {}  # steps in a row
         self._minutes: Counter[Family] = Counter()  # with evidence of the family
         self._last_minute: dict[Family, int] = {}
 
@@ -159,11 +165,15 @@ class Detector:
                 self._last_minute[family] = now_ns // MINUTE_NS
                 self._minutes[family] += 1
         seen = {(item.family, item.service, item.subject) for _, item in beyond}
-        departures = [Departure(item, ratio, self._held(item, seen)) for ratio, item in beyond]
+        self._lasting = {key: self._lasting.get(key, 0) + 1 for key in seen}
+        symptoms = {place for item in evidence if item.family in SYMPTOMS and item.z >= SYMPTOM_Z for place in (item.service, item.peer)}
+        departures = [Departure(item, ratio, self._held(item, seen, symptoms)) for ratio, item in beyond]
         self._recent.append(seen)
         return sorted(departures, key=lambda one: (-one.ratio, one.evidence.service, one.evidence.subject))
 
-    def _held(self, item: Evidence, seen: set[tuple[Family, str, str]]) -> str:
+    def _held(self, item: Evidence, seen: set[tuple[Family, str, str]], symptoms: set[str]) -> str:
+        if item.family in NEEDS_SYMPTOM and item.service not in symptoms:
+            return "lasts" if self._lasting[item.family, item.service, item.subject] >= LASTING_STEPS else ""
         others = {family for family, service, _ in seen if service == item.service and family != item.family}
         if others - NEVER_ALONE:
             return "another family agrees"
@@ -180,7 +190,8 @@ class Detector:
     def state(self) -> dict[str, Any]:
         """Normal maxima and minutes seen, by family, and who departed lately."""
         families = {family.value: {"maxima": tail.state(), "minutes": self._minutes[family]} for family, tail in self._tails.items()}
-        return {"families": families, "recent": [sorted(map(list, step)) for step in self._recent]}
+        lasting = [[*key, steps] for key, steps in sorted(self._lasting.items())]
+        return {"families": families, "recent": [sorted(map(list, step)) for step in self._recent], "lasting": lasting}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state`; families that it lacks start empty."""
@@ -190,3 +201,4 @@ class Detector:
             self._minutes[family] = of_family.get("minutes", 0)
         steps = ({(Family(family), service, subject) for family, service, subject in step} for step in state["recent"])
         self._recent = deque(steps, maxlen=HOLD_STEPS)
+        self._lasting = {(Family(family), service, subject): count for family, service, subject, count in state["lasting"]}

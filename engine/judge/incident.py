@@ -39,6 +39,7 @@ SPAN_NS = 10 * MINUTE_NS  # an incident is explained by its first ten minutes: l
 FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
 STRONG = 0.7  # of its peak, from which a step still shows the fault
 CALM = 0.4  # of a threshold: a service below it had not begun
+MOVE_NS = 180 * SECOND_NS  # an incident this young moves to a linked service that is louder than it ever was
 SPLIT_STEPS = 2  # steps that another service has to lead
 RETRY_STEPS = 4  # more that it has to lead after it was found to be no incident
 PLACES = 3  # services an incident may be about
@@ -102,11 +103,14 @@ class Incidents:
         published = []
         for live in news:
             incident = self._conclude(live, live.incident.state, evidence, loud, now_ns, conclude, links, learning)
-            if not self._absorbed(live):
-                self.opened[incident.state.value] += 1
+            if incident.moved or not self._absorbed(live):
+                self.opened["moved" if incident.moved else incident.state.value] += 1
                 published.append(incident)
         for live in self._live:
-            if live not in news and self._due(live, loud, now_ns):
+            if live in news:
+                continue
+            live.incident = replace(live.incident, moved=False)
+            if self._due(live, loud, now_ns):
                 before = live.incident
                 after = self._conclude(live, IncidentState.UPDATED, evidence, loud, now_ns, conclude, links, learning)
                 if differs(before, after) or now_ns - before.published_ns >= UPDATE_NS:
@@ -179,9 +183,11 @@ class Incidents:
             live for live in self._live if (live.places | live.members) & part or any(links.linked(leader, place) for place in live.places)
         ]
         onset_ns = self._onset(leader, now_ns)
+        ratio = max((one.ratio for one in departures if one.evidence.service == leader), default=0.0)
         for live in near:
             faded = live.strength < max(1.0, FADED * live.peak)
-            if not faded and onset_ns - live.departed_ns <= GAP_NS:
+            outdone = ratio > live.peak and now_ns - live.began_ns <= MOVE_NS
+            if not faded and not outdone and onset_ns - live.departed_ns <= GAP_NS:
                 live.members |= part
                 return None
         held = [one for one in departures if one.evidence.service == leader and one.held]
@@ -192,8 +198,18 @@ class Incidents:
             live.streak[leader] = live.streak.get(leader, 0) + 1
             if live.streak[leader] < SPLIT_STEPS:
                 return None
+            if ratio > live.peak and now_ns - live.began_ns <= MOVE_NS:
+                return self._move(live, leader, part, ratio, onset_ns, now_ns)
             split_from = live.incident.id
         return self._open(leader, part, held[0].evidence, onset_ns, now_ns, split_from)
+
+    def _move(self, live: Live, leader: str, part: frozenset[str], ratio: float, onset_ns: int, now_ns: int) -> Live:
+        """A young incident turns out to be the harbinger of a louder one: it goes on as that one's."""
+        live.places, live.peak, live.strength, live.streak = {leader}, ratio, ratio, {}
+        live.members |= part
+        live.span_end_ns = live.departed_ns = live.began_ns = now_ns
+        live.incident = replace(live.incident, state=IncidentState.UPDATED, onset_ns=onset_ns, moved=True)
+        return live
 
     def _onset(self, service: str, now_ns: int) -> int:
         """End of the last step in which the service was calm; at most one sliding span back."""
@@ -241,7 +257,7 @@ class Incidents:
             page=known.incident.page if known else False,
             history=history,
         )
-        live = Live(incident, {leader}, set(part), 1.0, now_ns, now_ns, now_ns, ())
+        live = Live(incident, {leader}, set(part), 1.0, now_ns, now_ns, now_ns, now_ns)
         self._live.append(live)
         return live
 

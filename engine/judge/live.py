@@ -33,6 +33,7 @@ class Live:
     peak: float  # largest z / threshold at its places
     span_end_ns: int  # last step that still shows the fault at strength
     departed_ns: int  # last step that departed
+    began_ns: int  # opened, reopened or moved
     concluded_ns: int
     concluded_for: tuple[str, ...] = ()  # leader and departing members when it was concluded
     strength: float = 0.0  # z / threshold at its places in this step
