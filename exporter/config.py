@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model, model_validator
 
-from engine.records import SECOND_NS
+from engine.records import SECOND_NS, ChangeType
 from engine.settings import EngineSettings
+from exporter.changes.log_record import EVENT_TYPES
 
 PREFIX = "WHENCE_"
 #: Variables with our prefix that are no settings; Kubernetes adds the second kind for every Service called "whence".
@@ -78,6 +79,15 @@ class Tls(Section):
         return self
 
 
+def _secret(value: SecretStr, file: str) -> str:
+    if not file:
+        return value.get_secret_value()
+    text = Path(file).read_text(encoding="utf-8").strip()
+    if not text:
+        raise ValueError(f"token file {file} is empty")
+    return text
+
+
 class Token(Section):
     """A bearer token, here or in a file that is read again on reload."""
 
@@ -92,12 +102,7 @@ class Token(Section):
 
     def token(self) -> str:
         """The token, "" for none. Raises: OSError if its file cannot be read, ValueError if that is empty."""
-        if not self.bearer_token_file:
-            return self.bearer_token.get_secret_value()
-        text = Path(self.bearer_token_file).read_text(encoding="utf-8").strip()
-        if not text:
-            raise ValueError(f"bearer_token_file: {self.bearer_token_file} is empty")
-        return text
+        return _secret(self.bearer_token, self.bearer_token_file)
 
 
 class Grpc(Section):
@@ -114,6 +119,7 @@ class Http(Section):
 
     enabled: bool = True
     endpoint: Endpoint = Field(default="127.0.0.1:4318", description="where to listen for OTLP/HTTP (protobuf and JSON)")
+    connections: int = Field(default=64, ge=1, le=4096, description="connections at a time; more are asked to come again")
     tls: Tls = Tls()
 
 
@@ -124,6 +130,11 @@ class Receiver(Section):
     http: Http = Http()
     auth: Token = Field(default=Token(), description="token that senders of telemetry must present")
     max_message_mib: int = Field(default=64, ge=1, le=1024, description="largest request, before and after decompression, MiB")
+    retry_after_seconds: int = Field(default=5, ge=1, le=300, description="what senders are told to wait when there is no room")
+    hints_an_hour: int = Field(default=6, ge=0, le=1000, description="warnings to senders in an hour; the Collector logs each")
+    change_events: dict[str, ChangeType] = Field(
+        default_factory=lambda: dict(EVENT_TYPES), description="event names of log records that are changes, and the type of each"
+    )
     in_flight_mib: int = Field(default=64, ge=1, le=65536, description="requests held at a time, MiB; beyond it senders are asked to retry")
 
     @model_validator(mode="after")
@@ -192,6 +203,10 @@ class AnnotationSink(Section):
         if self.panel_id and not self.dashboard_uid:
             raise ValueError("panel_id needs dashboard_uid")
         return self
+
+    def read_token(self) -> str:
+        """The token, "" for none. Raises: OSError if its file cannot be read, ValueError if that is empty."""
+        return _secret(self.token, self.token_file)
 
 
 class Sinks(Section):

@@ -1,13 +1,12 @@
 """What senders should know: why whence is blind to something of theirs. The same words in warnings, `whence status` and the page.
 
-A hint holds while its cause is seen and for an hour after. As a warning of a response (partial_success, rejected = 0) each goes out
-once an hour, and at most six in all: the Collector writes every one into its log.
+A hint holds while its cause is seen and for an hour after. How often it is told to a sender is rationed by exporter.receiver.hints.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,7 +21,6 @@ ENOUGH = 200
 AHEAD_NS = 60 * SECOND_NS
 #: Behind the watermark by more than this, items are dropped (too_late_ns).
 BEHIND_NS = 10 * MINUTE_NS
-AN_HOUR, AT_MOST_AN_HOUR = HOUR_NS, 6
 #: Hints held at a time.
 HELD_MOST = 1000
 
@@ -52,38 +50,24 @@ class Hints:
         self.resources = resources
         self._seen: dict[str, _Seen] = {}
         self._held: dict[tuple[str, str], tuple[int, Hint]] = {}  # (service, kind): last seen
-        self._told: dict[tuple[str, str], int] = {}
-        self._tellings: deque[int] = deque(maxlen=AT_MOST_AN_HOUR)
         self._lock = threading.Lock()
 
     def read(self, batch: Batch, received_ns: int, watermark_ns: int = 0) -> list[str]:
-        """Take note of a batch; the warnings to answer with, already rationed."""
+        """Take note of a batch; the sentences that hold of it."""
         with self._lock:
             found = self._find(batch, received_ns, watermark_ns)
             for hint in found:
                 key = (hint.service, hint.kind)
                 if key in self._held or len(self._held) < HELD_MOST:
                     self._held[key] = (received_ns, hint)
-            return [hint.text for hint in found if self._may_tell(hint, received_ns)]
+            return [hint.text for hint in found]
 
     def standing(self, now_ns: int) -> list[Hint]:
         """Hints whose cause was seen within the hour, by service."""
         with self._lock:
-            for key in [key for key, (seen_ns, _) in self._held.items() if now_ns - seen_ns > AN_HOUR]:
+            for key in [key for key, (seen_ns, _) in self._held.items() if now_ns - seen_ns > HOUR_NS]:
                 del self._held[key]
             return sorted(hint for _, hint in self._held.values())
-
-    def _may_tell(self, hint: Hint, now_ns: int) -> bool:
-        key = (hint.service, hint.kind)
-        if now_ns - self._told.get(key, -AN_HOUR) < AN_HOUR:
-            return False
-        if len(self._tellings) == AT_MOST_AN_HOUR and now_ns - self._tellings[0] < AN_HOUR:
-            return False
-        if len(self._told) >= HELD_MOST:
-            self._told = {each: told_ns for each, told_ns in self._told.items() if now_ns - told_ns < AN_HOUR}
-        self._told[key] = now_ns
-        self._tellings.append(now_ns)
-        return True
 
     def _find(self, batch: Batch, received_ns: int, watermark_ns: int) -> list[Hint]:
         found: list[Hint] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from engine.records import Batch, ConfigChange, Finding
+from engine.records import Batch, ConfigChange, Finding, Incident
 from exporter.hints import Hints
 from exporter.metrics import Metrics
 from exporter.receiver.intake import Busy
@@ -32,7 +32,15 @@ class Question(NamedTuple):
     answer: Future[Finding]
 
 
-Work = Arrived | Question
+class Dismissal(NamedTuple):
+    """What a person says of an incident: dismiss: it was none; else: seen."""
+
+    incident_id: str
+    dismiss: bool
+    answer: Future[Incident | None]
+
+
+Work = Arrived | Question | Dismissal
 
 
 class BoundedIntake:
@@ -77,7 +85,6 @@ class BoundedIntake:
         """Take a decoded batch; returns warnings for the sender. Raises: Busy if changes cannot be stored now; then nothing is taken."""
         received_ns = self.clock_ns()
         self.keep_changes(batch.changes, received_ns)
-        self._count(batch)
         self._add(Arrived(batch, received_ns, size_bytes))
         return self.hints.read(batch, received_ns, self.watermark_ns())
 
@@ -93,13 +100,6 @@ class BoundedIntake:
             self.metrics.count("rca_config_changes_total", change_type=change.type.value, inferred=str(change.inferred).lower())
         self.changed(changes)
 
-    def _count(self, batch: Batch) -> None:
-        for signal, columns in (("traces", batch.spans), ("logs", batch.logs), ("metrics", batch.points)):
-            if columns is not None and len(columns.time_ns):
-                self.metrics.count("rca_receiver_items_total", len(columns.time_ns), signal=signal)
-        for reason, count in batch.dropped:
-            self.metrics.count("rca_receiver_dropped_total", count, reason=reason)
-
     # ------------------------------------------------------------ engine
 
     def ask(self, start_ns: int, end_ns: int) -> Future[Finding]:
@@ -107,6 +107,16 @@ class BoundedIntake:
         question = Question(start_ns, end_ns, Future())
         self._add(question)
         return question.answer
+
+    def tell(self, incident_id: str, *, dismiss: bool) -> Future[Incident | None]:
+        """Dismiss or acknowledge an incident in the engine's thread; None if the engine does not know it."""
+        told = Dismissal(incident_id, dismiss, Future())
+        self._add(told)
+        return told.answer
+
+    def again(self, batch: Batch, received_ns: int) -> None:
+        """Give the engine what the store kept."""
+        self._add(Arrived(batch, received_ns, 0))
 
     def take(self, timeout_seconds: float) -> Work | None:
         """The next piece of work, None when nothing came in time."""

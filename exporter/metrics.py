@@ -12,17 +12,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Row(NamedTuple):
-    """One metric. A counter's name ends in _total; `found` ones are rendered from the Snapshot."""
+    """One metric. A counter's name ends in _total. by: who makes it: this module, the Snapshot's renderer, or the receiver."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
-    found: bool = False
+    by: Literal["self", "found", "receiver"] = "self"
 
 
 def _found(name: str, text: str, *labels: str, kind: Literal["counter", "gauge"] = "gauge") -> Row:
-    return Row(name, kind, text, labels, True)
+    return Row(name, kind, text, labels, "found")
+
+
+def _received(name: str, text: str, *labels: str, kind: Literal["counter", "histogram"] = "counter") -> Row:
+    return Row(name, kind, text, labels, "receiver")
 
 
 TABLE: tuple[Row, ...] = (
@@ -64,14 +68,12 @@ TABLE: tuple[Row, ...] = (
     _found("rca_engine_dropped_total", "Items the engine did not use", "what", "reason", kind="counter"),
     Row("rca_hint", "gauge", "1: something about the telemetry makes whence blind", ("service_name", "hint")),
     # receiving
-    Row("rca_receiver_requests_total", "counter", "Export requests by answer", ("transport", "signal", "code")),
-    Row("rca_receiver_items_total", "counter", "Spans, logs and points accepted", ("signal",)),
-    Row("rca_receiver_bytes_total", "counter", "Bytes of accepted requests, inflated", ("transport", "signal")),
-    Row("rca_receiver_dropped_total", "counter", "Items in no column", ("reason",)),
-    Row("rca_receiver_request_duration_seconds", "histogram", "From the first byte to the answer", ("transport", "signal")),
+    _received("rca_receiver_items_total", "Spans, log records and data points taken", "transport", "signal"),
+    _received("rca_receiver_refused_requests_total", "Requests that were not taken", "transport", "reason"),
+    _received("rca_receiver_dropped_items_total", "Items of taken requests that are left out", "reason"),
+    _received("rca_receiver_request_duration_seconds", "From a request's last byte to its answer", "transport", "signal", kind="histogram"),
     Row("rca_receiver_in_flight_bytes", "gauge", "Bytes of requests that the engine has not taken yet"),
     Row("rca_receiver_in_flight_limit_bytes", "gauge", "Beyond this, senders are asked to retry"),
-    Row("rca_receiver_auth_failures_total", "counter", "Requests with a wrong token", ("transport",)),
     # stages
     Row("rca_engine_queue_batches", "gauge", "Batches waiting for the engine"),
     Row("rca_engine_batches_total", "counter", "Batches taken by the engine"),
@@ -119,7 +121,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._made: dict[str, Counter | Gauge | Histogram] = {}
         for row in TABLE:
-            if row.found:
+            if row.by != "self":
                 continue
             if row.kind == "counter":
                 self._made[row.name] = Counter(row.name, row.help, row.labels, registry=self.registry)
@@ -158,8 +160,9 @@ class Metrics:
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def values(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of every child of a counter or gauge, largest first."""
-        found = [(s.labels, s.value) for family in self._made[name].collect() for s in family.samples if s.name == name]
+        """Labels and value of every sample of a counter or gauge, largest first."""
+        families = self.registry.restricted_registry([name]).collect()
+        found = [(sample.labels, sample.value) for family in families for sample in family.samples if sample.name == name]
         return sorted(found, key=lambda pair: -pair[1])
 
     def only(self, name: str, present: Iterable[tuple[str, ...]]) -> None:

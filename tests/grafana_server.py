@@ -25,7 +25,7 @@ class Grafana(ThreadingHTTPServer):
         self.fail: list[int] = []
         self.lose = 0
         self.changed = threading.Condition()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from engine.records import CausalNode, Cause, Snapshot
 from exporter.metrics import TABLE, Metrics, exposed_names
+from exporter.receiver.counters import Counters
 from exporter.sinks.prometheus import Findings, exposition
 from tests.findings import TRACE_ID, finding, incident, snapshot
 
@@ -105,6 +106,7 @@ def test_hostile_label_values_are_escaped() -> None:
 def test_every_row_of_the_table_is_exposed_and_nothing_else() -> None:
     metrics = Metrics()
     metrics.registry.register(Findings(lambda: snapshot(incident())))
+    Counters(metrics.registry)
     exposed = {family.name.removesuffix("_total") for family in metrics.registry.collect()}
     assert exposed == {row.name.removesuffix("_total") for row in TABLE}
 

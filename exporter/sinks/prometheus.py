@@ -34,12 +34,12 @@ class Findings(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """Families without samples, so that registering needs no scrape."""
-        return [_family(row) for row in TABLE if row.found]
+        return [_family(row) for row in TABLE if row.by == "found"]
 
     def collect(self) -> Iterable[Metric]:
         """Families of one Snapshot."""
         snapshot = self.snapshot()
-        families = {row.name: _family(row) for row in TABLE if row.found}
+        families = {row.name: _family(row) for row in TABLE if row.by == "found"}
 
         seen: set[tuple[str, ...]] = set()
 
@@ -70,7 +70,7 @@ class Findings(Collector):
         traces = _traces(snapshot.incidents)
         for name, labels, value in snapshot.counters:
             row = ROWS.get(name)
-            if row is not None and row.found:
+            if row is not None and row.by == "found":
                 by_name = dict(labels)
                 key = tuple(by_name.get(label, "") for label in row.labels)
                 add(name, value, *key, exemplar=traces.get(key) if name == "rca_anomalies_total" else None)
