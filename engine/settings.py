@@ -24,6 +24,8 @@ class EngineSettings:
     seed: int = 1  # of everything random
     live: bool = False  # received time is the real clock (serve), not the recording's
     rows: bool = True  # learned rows (embeddings) give evidence
+    training_steps: int = 100  # of a row model; 0 leaves its weights untrained
+    training_pairs: int = 128  # rows of a training step
     series_rows: int = 8192  # metric series kept; more are dropped and counted
     series_slots: int = 720  # values kept of a series
     series_slot_ns: int = 60 * SECOND_NS  # points of a series closer together than this become one value

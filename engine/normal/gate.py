@@ -20,11 +20,12 @@ from engine.records import F32, I32, I64, Bool
 if TYPE_CHECKING:
     from engine.normal.learn import TrainingJob
 
-PROXY = 0.85  # of what a table of the other categories reaches, see `_proxy`
+PROXY = 0.5  # of what a table of the other categories reaches, see `_proxy`
 COSINE_NOISY = 0.92
-COSINE_GAP = 0.3
+COSINE_GAP = 0.15  # 0.3 (the articles') was reached only where every distinct row is its own class and k-NN finds less
 RANK = 8.0
-RECALL = 0.8
+RECALL = 0.7
+HARM = 0.05  # k-NN AUC that training may cost against untrained weights
 FALSE_ALARMS = 0.05
 LARGE = 8.0  # a planted deviation: 2 asinh(27 standard deviations)
 HELD_ROWS = 2048  # of the reference
@@ -140,7 +141,7 @@ def _cosines(weights: dict[str, F32], codes: I32, numbers: F32, vectors: F32, ou
 
 def _refused(figures: dict[str, float]) -> str:
     """The first test that failed, in words; "" if none."""
-    wanted = min(PROXY, PROXY * figures["proxy_ceiling"])
+    wanted = PROXY * figures["proxy_ceiling"]
     tests = (
         (figures["proxy_accuracy"] >= wanted, f"names the subject in {figures['proxy_accuracy']:.2f} of rows, wanted {wanted:.2f}"),
         (figures["cosine_noisy"] > COSINE_NOISY, f"noise moves a row to cosine {figures['cosine_noisy']:.2f}, wanted {COSINE_NOISY}"),
@@ -149,6 +150,10 @@ def _refused(figures: dict[str, float]) -> str:
             f"two rows of one subject have cosine {figures['cosine_other']:.2f}, wanted {COSINE_GAP} below {figures['cosine_noisy']:.2f}",
         ),
         (figures["effective_rank"] >= RANK, f"rows fill {figures['effective_rank']:.1f} dimensions, wanted {RANK:.0f}"),
+        (
+            figures["auc_trained"] >= figures["auc_untrained"] - HARM,
+            f"k-NN AUC {figures['auc_trained']:.2f}, untrained {figures['auc_untrained']:.2f}",
+        ),
         (figures["recall"] >= RECALL, f"finds {figures['recall']:.2f} of planted anomalies, wanted {RECALL}"),
     )
     return next((reason for passed, reason in tests if not passed), "")

@@ -2,13 +2,12 @@
 
 A segment is Flat while it is small, IVF-Flat above; past 7 days IVF-SQ8 (a quarter of the memory), past 30 days PQ. TTL drops whole
 segments.
-Distinct rows with counts: a key is stored once a segment. No files here: `to_bytes` and `from_bytes`.
+Distinct rows with counts: a key is stored once a segment. No files here: `to_arrays` and `restore`.
 HNSW is wrong for this: recall on outliers .30-.59 measured, and nothing can be removed.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import faiss
 import numpy as np
 
 from engine.normal.features import Dictionary, Source
-from engine.normal.model import SIZE, array_texts, text_array
+from engine.normal.model import SIZE, Arrays, array_texts, text_array
 from engine.records import F32, HOUR_NS, I32, I64, U64, Bool
 
 faiss.cvar.distance_compute_blas_threshold = 1  # a batch of few queries goes through BLAS, too: 5 times faster at 16 k rows
@@ -150,21 +149,17 @@ class Index:
             kept.append(segment)
         self._segments = kept
 
-    def to_bytes(self) -> bytes:
-        """Everything, as an .npz without pickle; codes go with their texts."""
-        arrays: dict[str, Any] = {"services": text_array(self.services.texts[2:]), "environments": text_array(self.environments.texts[2:])}
+    def to_arrays(self) -> Arrays:
+        """Everything as named arrays (for .npz, no pickle); codes go with their texts."""
+        arrays: Arrays = {"services": text_array(self.services.texts[2:]), "environments": text_array(self.environments.texts[2:])}
         for number, segment in enumerate(self._segments):
             name = f"{number}/{segment.source}/{segment.start_ns}/{segment.grade}/"
             arrays[name + "index"] = faiss.serialize_index(segment.index)
-            arrays |= {name + field: column for field, column in zip(Meta._fields, segment.meta, strict=True)}
-        with io.BytesIO() as file:
-            np.savez(file, **arrays)
-            return file.getvalue()
+            arrays |= {name + field: getattr(segment.meta, field) for field in Meta._fields}
+        return arrays
 
-    def restore(self, raw: bytes) -> None:
-        """Replace everything by what `to_bytes` wrote. Raises: ValueError or KeyError for other bytes."""
-        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    def restore(self, arrays: Arrays) -> None:
+        """Replace everything by what `to_arrays` gave. Raises: KeyError naming the array that is missing."""
         service = np.array([0, 1, *map(self.services.code, array_texts(arrays["services"]))], np.int32)
         environment = np.array([0, 1, *map(self.environments.code, array_texts(arrays["environments"]))], np.int32)
         self._segments = []

@@ -1,15 +1,14 @@
 """Training of one source's TabularResNet on its own rows, without labels. The only place that imports torch, and only when it trains.
 
-    loss = NT-Xent(temperature 0.07; view = noise 0.1 on numbers, dropout, identity kept) + mean over masked fields of -ln p(x_f | rest)
+    loss = NT-Xent(temperature 0.07; view = noise 0.3 on numbers, dropout, identity kept) + mean over masked fields of -ln p(x_f | rest)
 
-Half of each batch comes from few subjects (rows that share service and subject), else identity alone solves the task: feature
-suppression (Chen, Luo, Li, NeurIPS 2021). SimCLR: Chen et al., ICML 2020.
+Half of each batch comes from few subjects (rows that share service and subject), and each row has a corrupted copy among its negatives that
+differs in one field: else identity alone solves the task, feature suppression (Chen, Luo, Li, NeurIPS 2021). SimCLR: Chen et al., 2020.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,8 @@ from engine.normal.model import (
 from engine.records import F32, I32, I64, U64, Bool
 
 TEMPERATURE = 0.07
-NOISE = 0.1
+NOISE = 0.3  # of scaled numbers; 0.1 (the articles') makes each distinct row its own class: k-NN AUC .90-.97 instead of .96-.99
+SUBJECT_SHARE = 0.5
 RATE = 3e-3  # AdamW, falling to 0 along a cosine
 CODE_SIZE = 32  # of a category's embedding before it is folded
 GROUP = 8  # rows of one subject in the hard half of a batch
@@ -52,23 +52,21 @@ class TrainingJob:
     time_ns: I64  # [m]
     seed: int
     steps: int = 100
-    pairs: int = 256
+    pairs: int = 128
 
 
 def train(job: TrainingJob) -> TrainedModel:
     """Train, fold, judge. The global generator of torch is left as it was.
 
-    About 3 s of CPU for 100 steps of 256 pairs. Raises: ValueError for fewer rows than one batch.
+    About 3 s of CPU for 100 steps of 128 pairs. Raises: ValueError for fewer rows than one batch.
     """
     if len(job.codes) < 2 * GROUP:
         raise ValueError(f"training needs at least {2 * GROUP} rows, however: {len(job.codes)=}")
-    began = time.process_time()
     rng = np.random.default_rng(job.seed)
     held = np.zeros(len(job.codes), bool)
     held[rng.permutation(len(job.codes))[: max(len(job.codes) // 5, 2)]] = True
     untrained, trained = _fit(job, np.flatnonzero(~held), rng)
-    model = gate.judged(job.source, job.encoder, trained, untrained, job, held, np.random.default_rng(job.seed + 1))
-    return replace(model, report=replace(model.report, seconds=time.process_time() - began))
+    return gate.judged(job.source, job.encoder, trained, untrained, job, held, np.random.default_rng(job.seed + 1))
 
 
 def job_arrays(job: TrainingJob) -> Arrays:
@@ -153,13 +151,29 @@ def _contrast(torch: Any, net: Any, job: TrainingJob, batch: I64, rng: np.random
     """NT-Xent of two noisy views of each row."""
     codes, numbers = job.codes[batch], job.numbers[batch]
     noisy = [numbers + rng.normal(0, NOISE, numbers.shape).astype(np.float32) for _ in range(2)]
-    hidden = _hidden(torch, net, np.concatenate([codes, codes]), inputs(np.concatenate(noisy)))
+    odd_codes, odd_numbers = _corrupted(codes, numbers, rng)
+    hidden = _hidden(torch, net, np.concatenate([codes, codes, odd_codes]), inputs(np.concatenate([*noisy, odd_numbers])))
     rows = torch.nn.functional.normalize(net["out"](hidden), dim=1)
-    likeness = rows @ rows.T / TEMPERATURE
-    likeness.fill_diagonal_(float("-inf"))
     n = len(batch)
+    likeness = rows[: 2 * n] @ rows.T / TEMPERATURE
+    likeness.fill_diagonal_(float("-inf"))
     partner = torch.cat([torch.arange(n, 2 * n), torch.arange(n)])
     return torch.nn.functional.cross_entropy(likeness, partner)
+
+
+def _corrupted(codes: I32, numbers: F32, rng: np.random.Generator) -> tuple[I32, F32]:
+    """The batch with one field a row taken from another row: what is near a row in all but one field is not the row."""
+    codes, numbers = codes.copy(), numbers.copy()
+    categories = codes.shape[1]
+    donor = rng.permutation(len(codes))
+    field = rng.integers(categories + numbers.shape[1], size=len(codes))
+    for column in range(categories):
+        at = np.flatnonzero(field == column)
+        codes[at, column] = codes[donor[at], column]
+    for column in range(numbers.shape[1]):
+        at = np.flatnonzero(field == categories + column)
+        numbers[at, column] = rng.choice([-1.0, 1.0], len(at)) * rng.uniform(4, 12, len(at)) + 0 * numbers[at, column]
+    return codes, numbers
 
 
 def _masked(torch: Any, net: Any, job: TrainingJob, rows: I64, rng: np.random.Generator) -> Any:
@@ -168,7 +182,7 @@ def _masked(torch: Any, net: Any, job: TrainingJob, rows: I64, rng: np.random.Ge
     categories = job.codes.shape[1]
     codes, numbers = job.codes[batch].copy(), job.numbers[batch]
     heads = [int(name.removeprefix("head_")) for name in net if name.startswith("head_")]
-    field = rng.choice(heads, len(batch))
+    field = np.where(rng.random(len(batch)) < SUBJECT_SHARE, SUBJECT, rng.choice(heads, len(batch)))
     masked = np.zeros(numbers.shape, bool)
     targets = {}
     for head in heads:

@@ -45,7 +45,6 @@ class Report:
     auc_trained: float  # k-NN distance alone: planted against held-out rows
     auc_untrained: float  # the same with the weights before training
     refused: str
-    seconds: float = 0.0  # CPU time of the training
 
     @property
     def passed(self) -> bool:
@@ -214,5 +213,4 @@ _FIGURES = (
     "recall",
     "auc_trained",
     "auc_untrained",
-    "seconds",
 )

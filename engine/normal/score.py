@@ -1,7 +1,10 @@
-"""How odd rows are, in nats: four members, each through its own tail, summed (Fisher 1932) and put through the tail of normal sums.
+"""How odd rows are, in nats: four members, each through its own tail, summed and put through the tail of normal sums.
 
-k-nearest rows and PCA residual and robust z look at every row; the masked field, a pass a field, only at rows that one of them finds
-odd (1 in `LOOK`). The reference sums were made by the same rule, so the result is calibrated whatever the members share.
+    S = knn + masked + max(0, pca - ln 8) + max(0, robust - ln 8)                    (after Fisher 1932)
+
+PCA residual and robust z count only beyond 1 in 8: they see numbers alone, and their noise halves what a plain sum recalls of odd
+categories. The masked field, a pass a field, looks only at rows that another member finds rarer than 1 in `LOOK`. The reference sums were
+made by the same rules, so the result is calibrated whatever the members share.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from engine.normal.tail import ENOUGH, Tail
 from engine.normal.tail import fit as fit_tail
 from engine.records import F32, F64, I32, I64, Bool
 
-LOOK = 8.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
+LOOK = 4.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
+SPEAK = 8.0  # a plain member rarer than 1 in SPEAK counts
 _LEAST = (1e-3, 1e-2, 1e-2, 0.5)  # differences of a member that mean anything: distance, nats, scaled units
 
 
@@ -38,9 +42,9 @@ def score(model: TrainedModel, codes: I32, numbers: F32, window: Bool, mean_dist
         return Scores(empty, np.zeros((0, len(MEMBERS))), empty.astype(np.float32), empty.astype(np.int32))
     distance = mean_distance(embed(model.weights, codes, numbers))
     members, field = member_nats(model.weights, model.plane, model.tails, codes, numbers, window, distance)
-    nats = np.empty(len(codes))
+    nats, total = np.empty(len(codes)), together(members)
     for kind, rows in by_kind(window):
-        nats[rows] = model.tails[f"{kind}/all"].score(members[rows].sum(axis=1))
+        nats[rows] = model.tails[f"{kind}/all"].score(total[rows])
     return Scores(nats, members, distance, field)
 
 
@@ -63,6 +67,13 @@ def member_nats(
     return members, field
 
 
+def together(members: F64) -> F64:
+    """S [n] of the nats of MEMBERS [n, 4]."""
+    plain = np.maximum(members[:, 2:] - np.log(SPEAK), 0)
+    total: F64 = members[:, 0] + members[:, 1] + plain.sum(axis=1)
+    return total
+
+
 def masked(weights: dict[str, F32], codes: I32, numbers: F32) -> tuple[F32, I32]:
     """max_f of -ln p(x_f | rest) above what the field usually costs [n], at least 0, and that field [n]."""
     surplus = np.nan_to_num(field_nats(weights, codes, numbers) - weights["typical"], nan=-np.inf)
@@ -82,7 +93,7 @@ def fit_tails(weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, w
     for kind, rows in own.items():
         as_kind = np.full(len(rows), kind == "window")
         members, _ = member_nats(weights, plane, tails, codes[rows], numbers[rows], as_kind, distance[rows])
-        tails[f"{kind}/all"] = fit_tail(members.sum(axis=1), 1e-2)
+        tails[f"{kind}/all"] = fit_tail(together(members), 1e-2)
     return tails
 
 

@@ -1,0 +1,220 @@
+"""One source under watch: its rows are scored, wait, are learned, and become the next model's training set."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from engine.normal import encode
+from engine.normal.features import Dictionary, RowColumns, Source
+from engine.normal.index import Index, Meta
+from engine.normal.learn import TrainingJob
+from engine.normal.model import TrainedModel, embed
+from engine.normal.reservoir import Reservoir
+from engine.normal.score import Scores, score
+from engine.records import F64, HOUR_NS, I32, I64, Window
+
+FIRST_ROWS = 512
+TRAININGS_A_DAY = 4
+APART_NS = 2 * HOUR_NS  # trainings of a source: a busy first hour must not use up the day's
+WINDOW_ROWS_A_SECOND = 500
+UNSEEN_ROWS = 1024  # scored at a time
+CACHE_ROWS = 200_000
+_DAY_NS = 24 * HOUR_NS
+
+
+class Extractor(Protocol):
+    """What makes rows of a window."""
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        """Of the categories, in the order of the schema."""
+        ...
+
+    def rows(self, window: Window) -> RowColumns | None:
+        """Rows of a window, None if there is none."""
+        ...
+
+    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
+        """Let what left quarantine count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Oddest:
+    """The oddest row of each service in one window, and how many distinct rows the service had."""
+
+    end_ns: int
+    rows: RowColumns  # one a service
+    nats: F64  # [s] of that row alone
+    tried: I64  # [s] distinct rows of the service
+    members: F64  # [s, 4]
+    field: I32  # [s]
+    distance: F64  # [s]
+
+
+class Watch:
+    """State of one source: extractor, model, reservoir, cache of scores by key."""
+
+    def __init__(self, source: Source, extractor: Extractor, index: Index, *, seed: int, window_seconds: float) -> None:
+        self.source, self.extractor, self.index = source, extractor, index
+        self.reservoir = Reservoir(seed)
+        self.model: TrainedModel | None = None
+        self.refused = ""  # why the last model did not go live
+        self.counts: Counter[str] = Counter()
+        self._seed = seed
+        self._window_rows = int(WINDOW_ROWS_A_SECOND * window_seconds)
+        self._tables: tuple[I32, ...] = ()
+        self._cache: dict[int, int] = {}
+        self._cached = np.zeros((7, 0))  # nats, distance, field, members
+        self._used = 0
+        self._next_rows = FIRST_ROWS
+        self._trained_ns: deque[int] = deque(maxlen=TRAININGS_A_DAY)
+        self._training = False
+
+    def take(self, window: Window) -> Oddest | None:
+        """Score the rows of a window, then let them wait; None without a model or rows."""
+        rows = self.extractor.rows(window)
+        if rows is None or not len(rows):
+            return None
+        at = np.flatnonzero(rows.window)
+        if len(at) > self._window_rows:
+            loudest = at[np.argsort(-rows.count[at], kind="stable")[: self._window_rows]]
+            self.counts["window_rows_skipped"] += len(at) - len(loudest)
+            rows = rows.select(np.sort(np.concatenate([np.flatnonzero(~rows.window), loudest])))
+        self.counts["rows"] += len(rows)
+        self.counts["records"] += int(rows.count[~rows.window].sum())
+        oddest = None if self.model is None else self._oddest(rows, window.end_ns)
+        self.reservoir.wait(window.end_ns, rows)
+        return oddest
+
+    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
+        """Let rows that were normal into the reservoir and the index; those near them are scored anew when they come again."""
+        self.extractor.learn(until_ns, abnormal)
+        fresh = self.reservoir.learn(until_ns, abnormal)
+        if fresh is not None and self.model is not None:
+            codes, numbers = self._encoded(fresh)
+            self._index(fresh, embed(self.model.weights, codes, numbers))
+            for key in fresh.key.tolist():
+                self._cache.pop(key, None)
+
+    def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
+        """A job when enough distinct rows came: 512, then at each doubling, at most 4 in 24 h and 2 h apart, one at a time."""
+        if self._training or self.reservoir.learned < self._next_rows:
+            return None
+        if self._trained_ns and now_ns - self._trained_ns[-1] < APART_NS:
+            return None
+        if len(self._trained_ns) == TRAININGS_A_DAY and now_ns - self._trained_ns[0] < _DAY_NS:
+            return None
+        rows = self.reservoir.rows()
+        if rows is None or len(rows) < FIRST_ROWS:
+            return None
+        self._training = True
+        self._trained_ns.append(now_ns)
+        self._next_rows = 2 * self.reservoir.learned
+        encoder = encode.fit(rows, self.extractor.dictionaries)
+        codes = encoder.codes(rows, encoder.tables(self.extractor.dictionaries))
+        seed = self._seed + self.counts["trainings"]
+        self.counts["trainings"] += 1
+        return TrainingJob(
+            source=self.source,
+            encoder=encoder,
+            codes=codes,
+            numbers=encoder.numbers(rows),
+            window=rows.window,
+            key=rows.key,
+            time_ns=rows.time_ns,
+            seed=seed,
+            steps=steps,
+            pairs=pairs,
+        )
+
+    def adopt(self, model: TrainedModel | None) -> bool:
+        """Take a trained model, if the gate passed it; None: the training came to nothing. The index starts anew from what is kept."""
+        self._training = False
+        if model is None:
+            self.refused = "training came to nothing"
+            return False
+        if not model.report.passed:
+            self.refused = model.report.refused
+            self.counts["refused"] += 1
+            return False
+        self.refused = ""
+        self._live(model)
+        rows = self.reservoir.rows()
+        self.index.clear(self.source)
+        if rows is not None:
+            self._index(rows, embed(model.weights, *self._encoded(rows)))
+        return True
+
+    def _live(self, model: TrainedModel) -> None:
+        self.model = model
+        self._tables = model.encoder.tables(self.extractor.dictionaries)
+        self._cache.clear()
+        self._cached, self._used = np.zeros((7, 0)), 0
+
+    def _encoded(self, rows: RowColumns) -> tuple[I32, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        assert self.model is not None
+        return self.model.encoder.codes(rows, self._tables), self.model.encoder.numbers(rows)
+
+    def _index(self, rows: RowColumns, vectors: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        meta = Meta(rows.key, rows.codes[:, 0], rows.environment, rows.time_ns, rows.count)
+        self.index.add(self.source, vectors, meta)
+
+    def _oddest(self, rows: RowColumns, end_ns: int) -> Oddest:
+        scored = self._scores(rows)
+        service = rows.codes[:, 0]
+        order = np.lexsort((rows.key, scored[0], service))  # the key breaks ties, so that batches do not
+        last = np.flatnonzero(np.diff(service[order], append=-1))
+        best = order[last]
+        tried = np.diff(last, prepend=-1)
+        members = scored[3:, best].T
+        return Oddest(end_ns, rows.select(best), scored[0, best], tried, members, scored[2, best].astype(np.int32), scored[1, best])
+
+    def _scores(self, rows: RowColumns) -> F64:
+        """Columns nats, distance, field, 4 members [7, n]: remembered for arrival rows, new for window rows and unseen ones."""
+        at = np.array([self._cache.get(key, -1) for key in rows.key.tolist()], np.int64)
+        result = np.empty((7, len(rows)))
+        result[:, at >= 0] = self._cached[:, at[at >= 0]]
+        unseen = np.flatnonzero(at < 0)
+        for start in range(0, len(unseen), UNSEEN_ROWS):
+            chosen = unseen[start : start + UNSEEN_ROWS]
+            result[:, chosen] = self._score(rows.select(chosen))
+        self.counts["scored"] += len(unseen)
+        self._remember(rows.key, result, unseen[~rows.window[unseen]])
+        return result
+
+    def _score(self, rows: RowColumns) -> F64:
+        assert self.model is not None
+        codes, numbers = self._encoded(rows)
+        scores: Scores = score(self.model, codes, numbers, rows.window, self.index.distance(self.source))
+        return np.concatenate([scores.nats[None], scores.distance[None], scores.field[None], scores.members.T])
+
+    def _remember(self, key: np.ndarray[tuple[int, ...], np.dtype[np.uint64]], result: F64, at: I64) -> None:
+        if not len(at):
+            return
+        if self._cached.shape[1] + len(at) > CACHE_ROWS:
+            self._cache.clear()
+            self._cached, self._used = np.zeros((7, 0)), 0
+        first = self._room(len(at))
+        self._cached[:, first : first + len(at)] = result[:, at]
+        self._cache.update(zip(key[at].tolist(), range(first, first + len(at)), strict=True))
+
+    def _room(self, size: int) -> int:
+        """First of `size` free columns of the cache."""
+        first = self._used
+        self._used = first + size
+        if self._used > self._cached.shape[1]:
+            grown = np.zeros((7, max(2 * self._cached.shape[1], self._used, 1024)))
+            grown[:, :first] = self._cached[:, :first]
+            self._cached = grown
+        return first
+
+
+def as_text(rows: RowColumns, dictionaries: Sequence[Dictionary], at: int) -> tuple[str, ...]:
+    """The texts of one row's categories."""
+    return tuple(dictionary.texts[code] for dictionary, code in zip(dictionaries, rows.codes[at].tolist(), strict=True))
