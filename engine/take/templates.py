@@ -29,8 +29,8 @@ LABEL_CHARACTERS = 80
 def location(text: str) -> str:
     """The first place in the source that the text names, "" if none.
 
-    >>> location("<*> INFO t.s.TravelServiceImpl#459 [getRestTicketNumber]"), location("main.go:33 listening"), location("a#b")
-    ('t.s.TravelServiceImpl#459', 'main.go:33', '')
+    >>> location("<*> INFO o.shop.Cart#12 [add]"), location("main.go:33 listening"), location("a#b")
+    ('o.shop.Cart#12', 'main.go:33', '')
     """
     match = LOCATION.search(text)
     return match.group(1) if match else ""

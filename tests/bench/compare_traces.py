@@ -127,13 +127,11 @@ def run(path: Path, truth: dict, pieces: int, settings: EngineSettings) -> dict[
     while faults:
         answer(faults.pop(0))
     for name, seconds in spent.items():
-        print(
-            f"{name}: {len(seconds)} times, mean {1e3 * np.mean(seconds):.1f} ms, 99 % {1e3 * np.quantile(seconds, 0.99):.1f} ms, max {1e3 * max(seconds):.1f} ms"
-        )
-    print(
-        f"outcomes {len(traces.codes.outcomes)}, contexts {len(traces.codes.contexts)}, values {len(traces.codes.values)}, "
-        f"templates {len(traces.templates)}, left out { ({k: v for k, v in traces.counters().items() if v}) }"
-    )
+        mean, most, last_percent = (1e3 * figure for figure in (np.mean(seconds), max(seconds), np.quantile(seconds, 0.99)))
+        print(f"{name}: {len(seconds)} times, mean {mean:.1f} ms, 99 % {last_percent:.1f} ms, max {most:.1f} ms")
+    codes, left_out = traces.codes, {reason: count for reason, count in traces.counters().items() if count}
+    print(f"outcomes {len(codes.outcomes)}, contexts {len(codes.contexts)}, values {len(codes.values)}, templates {len(traces.templates)}")
+    print(f"left out {left_out}")
     return results
 
 
@@ -165,8 +163,8 @@ def main() -> None:
         for fault in truth["faults"]:
             case, root = fault["case_id"], fault["root_cause_service"]
             line = f"{case:14s} {fault['fault']:15s} {root:26s}"
-            for name, scores in results[case].items():
-                scores = {service: scores.get(service, 0.0) for service in truth["services"]}
+            for name, charged in results[case].items():
+                scores = {service: charged.get(service, 0.0) for service in truth["services"]}
                 own = scores.pop(root)
                 # Equal scores count against us.
                 ranks[name].append(1 + sum(other >= own for other in scores.values()) if own else len(scores) + 1)
@@ -183,9 +181,8 @@ def main() -> None:
         hits = [np.mean([rank <= k for rank in values]) for k in range(1, 6)]
         print(f"{name:14s} AC@1 {hits[0]:.3f}  AC@3 {hits[2]:.3f}  AC@5 {hits[4]:.3f}  Avg@5 {np.mean(hits):.3f}  ranks {values}")
     for name, values in differences.items():
-        print(
-            f"{name:16s} |Z - reference|: median {np.median(values):.2f}, within .3: {np.mean(np.array(values) <= 0.3):.2f}, max {max(values):.2f}"
-        )
+        near = np.mean(np.array(values) <= 0.3)
+        print(f"{name:16s} |Z - reference|: median {np.median(values):.2f}, within .3: {near:.2f}, max {max(values):.2f}")
 
 
 if __name__ == "__main__":

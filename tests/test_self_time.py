@@ -1,0 +1,21 @@
+"""Self times: the operation that works longer itself, not those that wait for it."""
+
+from __future__ import annotations
+
+from tests.trace_columns import Fault, evidence, shop, z_of
+
+
+def test_the_service_that_works_longer_is_blamed_not_its_callers() -> None:
+    found = evidence(shop(720, lambda second: Fault(work=300 if second >= 600 else 0)), 600, 720)
+    z = z_of(found, "gap", "self_time")
+    assert z["stock"] > 5
+    assert all(other < 2 for service, other in z.items() if service != "stock")
+    piece = max((piece for piece in found if piece.family == "self_time"), key=lambda piece: piece.z)
+    assert piece.subject == "GET /stock"
+    assert piece.observed > 250
+    assert piece.expected < 10
+
+
+def test_a_few_percent_more_is_nothing() -> None:
+    z = z_of(evidence(shop(720, lambda second: Fault(work=1 if second >= 600 else 0)), 600, 720), "self_time")
+    assert all(value < 2 for value in z.values())

@@ -1,0 +1,124 @@
+"""The branch of traces: pure answers, history that incidents do not enter, bounded rings, state that survives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.evidence.traces import Traces
+from engine.records import SECOND_NS
+from engine.settings import EngineSettings
+from engine.windows import Interner, Ring, Spans, Tally, view
+from tests.trace_columns import T0, Fault, Records, shop, z_of
+
+
+def at(second: int) -> int:
+    return (T0 + second) * SECOND_NS
+
+
+def stream(records: Records, until: int) -> Traces:
+    traces = Traces(records.strings, records.resources, EngineSettings())
+    for window in records.windows(until):
+        traces.take(window)
+    return traces
+
+
+def slow(second: int) -> Fault:
+    return Fault(work=200 if 600 <= second < 720 else 0)
+
+
+def test_asking_changes_nothing_and_equal_questions_get_equal_answers() -> None:
+    records = shop(900, slow)
+    asked, silent = stream(records, 600), stream(records, 600)
+    for window in list(records.windows(900))[60:]:
+        asked.evidence(at(240), at(420))
+        asked.evidence(window.start_ns - 200 * SECOND_NS, window.end_ns, window)
+        asked.take(window)
+        silent.take(window)
+    first = asked.evidence(at(600), at(720))
+    assert first
+    assert first == silent.evidence(at(600), at(720)) == asked.evidence(at(600), at(720))
+
+
+def test_items_that_no_window_had_are_joined_for_the_answer() -> None:
+    records = shop(720, slow)
+    late = stream(records, 600).evidence(at(600), at(719), records.window(600, 730))
+    settled = stream(records, 760).evidence(at(600), at(719))
+    assert {"stock"} == {piece.service for piece in late if piece.z > 3}
+    # The last seconds before the fault were not in the history yet: a difference of thousandths.
+    assert z_of(late, "self_time")["stock"] == pytest.approx(z_of(settled, "self_time")["stock"], abs=0.01)
+
+
+def test_few_spans_give_nothing() -> None:
+    records = shop(30, lambda second: Fault(work=500 if second > 20 else 0))
+    assert stream(records, 60).evidence(at(20), at(30)) == []
+
+
+def test_a_quiet_system_gives_nothing_loud() -> None:
+    found = stream(shop(1200), 1200).evidence(at(1000), at(1120))
+    assert max((piece.z for piece in found), default=0) < 2
+
+
+def test_blocks_of_an_incident_are_not_learnt_even_in_hindsight() -> None:
+    """An error that began five minutes ago is half of the short history, unless an incident covers it."""
+    records = shop(420, lambda second: Fault(fails=second >= 120))
+    traces = stream(records, 420)
+
+    def failing() -> float:
+        return max(piece.expected for piece in traces.evidence(at(360), at(420)) if piece.family == "error")
+
+    traces.learn(at(0), [])
+    before = failing() if any(piece.family == "error" for piece in traces.evidence(at(360), at(420))) else 1.0
+    traces.learn(at(0), [(at(120), at(420))])
+    assert failing() < 0.05
+    assert before >= failing()
+
+
+def test_what_is_learnt_survives_a_restart() -> None:
+    records = shop(720, slow)
+    before = stream(records, 600)
+    after = Traces(fresh := Records().strings, records.resources, EngineSettings())
+    for code in range(1, records.strings.size("operation")):  # the decoder's codes are those of the new dictionary
+        fresh.intern("operation", records.strings.text("operation", code))
+    for code in range(1, records.strings.size("template")):
+        fresh.intern("template", records.strings.text("template", code))
+    after.restore(before.state())
+    for window in list(records.windows(760))[60:]:
+        before.take(window)
+        after.take(window)
+    expected = {(piece.service, piece.family, piece.subject): piece.z for piece in before.evidence(at(610), at(720))}
+    found = {(piece.service, piece.family, piece.subject): piece.z for piece in after.evidence(at(610), at(720))}
+    loud = {key for key, z in expected.items() if z > 2}
+    assert loud
+    assert loud <= found.keys()
+    assert all(abs(found[key] - expected[key]) < 0.5 for key in loud)
+
+
+def test_the_ring_is_bounded_in_spans_and_age() -> None:
+    traces = stream(shop(300), 300)
+    parts = list(traces.ring._chunks)
+    small = Ring(keep_ns=10**18, spans=200)
+    for part in parts:
+        small.add(part, at(300))
+    assert small.held <= 200
+    assert small.dropped == sum(len(part) for part in parts) - small.held
+    old = Ring(keep_ns=60 * SECOND_NS)
+    for part in parts:
+        old.add(part, at(300))
+    assert old.between(0, at(200)) is None
+
+
+def test_chunks_together_keep_their_joins() -> None:
+    parts = list(stream(shop(40), 60).ring._chunks)
+    whole = Spans.together(parts)
+    assert len(parts) > 1
+    child = whole.parent >= 0
+    assert (whole.trace[child] == whole.trace[whole.parent[child]]).all()
+    assert sum(view(part, 0, at(100)).requests for part in parts) == view(whole, 0, at(100)).requests == 40
+
+
+def test_tables_are_capped_and_counted() -> None:
+    table = Interner(2)
+    assert table.codes(np.array([30, 10, 30, 20], np.int64)).tolist() == [-1, 0, -1, 1]
+    assert table.overflowed == 1
+    assert Tally.of(np.array([3, 1, 3])).plus(Tally.of(np.array([1, 2]))).count.tolist() == [2, 1, 2]
