@@ -174,7 +174,7 @@ def send_grpc(channel: grpc.Channel, method: str, raw: bytes, metadata: Any = ()
         reply, call = channel.unary_unary(method).with_call(raw, metadata=metadata, compression=compression, timeout=20)
         return Sent(call.code(), "", reply, None)
     except grpc.RpcError as error:
-        details = {key: value for key, value in error.trailing_metadata() or ()}.get("grpc-status-details-bin")
+        details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
         return Sent(error.code(), error.details(), b"", Status.FromString(details) if details else None)
 
 
@@ -184,7 +184,9 @@ def channel_to(receiver: Running, **options: Any) -> grpc.Channel:
     return grpc.insecure_channel(f"127.0.0.1:{receiver.grpc.port}", options=list(chosen.items()))
 
 
-def send_http(port: int, path: str, body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> tuple[int, dict[str, str], bytes]:
+def send_http(
+    port: int, path: str, body: bytes, headers: dict[str, str] | None = None, method: str = "POST"
+) -> tuple[int, dict[str, str], bytes]:
     """Status, headers (lower case) and body of one request on its own connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:

@@ -7,6 +7,7 @@ import zlib
 import deflate
 
 MAGIC = b"\x1f\x8b"
+MEMBER = MAGIC + b"\x08"
 SHORTEST = 18  # header and trailer
 GZIP_WINDOW = 31  # zlib: 15 bits, gzip wrapper
 
@@ -22,7 +23,7 @@ def is_gzip(body: bytes) -> bool:
 
 def claimed_bytes(body: bytes) -> int:
     """What a gzip body says it inflates to (ISIZE of RFC 1952, modulo 2^32), never less than its own length."""
-    return max(len(body), int.from_bytes(body[-4:], "little")) if len(body) >= SHORTEST else len(body)
+    return max(len(body), int.from_bytes(body[-4:], "little")) if len(body) >= SHORTEST and is_gzip(body) else len(body)
 
 
 def inflate(body: bytes, limit_bytes: int) -> bytes:
@@ -36,6 +37,8 @@ def inflate(body: bytes, limit_bytes: int) -> bytes:
     claimed = int.from_bytes(body[-4:], "little")
     if claimed > limit_bytes:
         raise TooLargeError(f"inflates to {claimed} bytes, more than {limit_bytes}")
+    if body.find(MEMBER, len(MEMBER)) >= 0:  # libdeflate would stop after the first of several members, and say nothing
+        return inflate_members(body, limit_bytes)
     try:
         return bytes(deflate.gzip_decompress(body, max(1, claimed)))
     except (deflate.DeflateError, ValueError):
@@ -43,7 +46,7 @@ def inflate(body: bytes, limit_bytes: int) -> bytes:
 
 
 def inflate_members(body: bytes, limit_bytes: int) -> bytes:
-    """As inflate, by zlib: several members one after another are legal gzip, and libdeflate takes only the first."""
+    """As inflate, by zlib: several members one after another are legal gzip."""
     whole = b""
     while body:
         stream = zlib.decompressobj(GZIP_WINDOW)
