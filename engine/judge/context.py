@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,9 @@ from engine.take.points import SeriesStore
 from engine.take.texts import TextCount, TextKind, Texts
 
 BACK_NS: Final = 4 * HOUR_NS
+#: Series that count what comes in at an entry, and not what it sends or what fails.
+ARRIVALS: Final = re.compile(r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation", re.I)
+NO_ARRIVALS: Final = re.compile(r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency", re.I)
 EVIDENCE_Z: Final = 4.0  # evidence from here on is a sign of its service
 
 
@@ -212,7 +216,7 @@ def _load(
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = each.service not in called
+        entry = each.service not in called and ARRIVALS.search(each.metric) and not NO_ARRIVALS.search(each.metric)
         if each.kind == "requests" and entry and each.old > 0 and each.new > each.old and each.time_ns <= onset_ns + 5 * MINUTE_NS:
             if each.time_ns >= onset_ns - 15 * MINUTE_NS and each.new / each.old > ratio:
                 ratio, service = each.new / each.old, each.service

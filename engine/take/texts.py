@@ -12,6 +12,7 @@ import numpy as np
 from engine.records import I32, I64, SEVERITY_ERROR, SEVERITY_WARN, Bool, LogColumns, PeerKind, SpanColumns, Status, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
+from engine.take.columns import select
 
 KEYS_CAP = 16384
 ROWS_KEPT = 200_000  # (minute, text) pairs
@@ -82,8 +83,10 @@ class Texts:
         """Count a window's records and failed spans."""
         for columns in (window.spans, window.logs, window.points):
             self.senders.update(self._resources[code].service for code in np.unique(columns.resource).tolist())
-        codes, time_ns = self._logs(window.logs)
-        more, when_ns = self._spans(window.spans)
+        none = np.zeros(0, np.int64)
+        codes, time_ns = self._logs(window.logs) if len(window.logs.time_ns) else (none, none)
+        failed = np.flatnonzero(window.spans.status == Status.ERROR)
+        more, when_ns = self._spans(select(window.spans, failed)) if len(failed) else (none, none)
         key, time_ns = np.concatenate([codes, more]), np.concatenate([time_ns, when_ns])
         key, time_ns = key[key >= 0], time_ns[key >= 0]
         if len(key):
@@ -123,7 +126,7 @@ class Texts:
         return np.concatenate(parts), np.tile(logs.time_ns, len(parts))
 
     def _spans(self, spans: SpanColumns) -> tuple[I64, I64]:
-        failed = spans.status == Status.ERROR
+        failed = np.ones(len(spans.time_ns), bool)
         level = np.full(len(failed), SEVERITY_ERROR, np.int64)
         outside = np.isin(spans.peer_kind, (PeerKind.EXTERNAL, PeerKind.SERVICE, PeerKind.DATABASE, PeerKind.QUEUE))
         parts = [

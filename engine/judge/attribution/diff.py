@@ -25,6 +25,7 @@ class Hunk:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     kept: tuple[str, ...]
+    moved: tuple[str, ...] = ()  # lines that are removed here and added there
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def parse(text: str) -> Diff:
     def close() -> None:
         again = Counter(_bare(line) for line in added) & Counter(_bare(line) for line in removed)
         if added or removed or kept:
-            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept)))
+            moved = tuple(line for line in dict.fromkeys(added) if again[_bare(line)])
+            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved))
 
     for line in text.splitlines()[:LINES_MOST]:
         if line.startswith(("+++", "---", "diff ", "index ")):
@@ -123,6 +125,15 @@ def words(text: str) -> list[str]:
     ['max', 'conn', 'exhaust', 'query', 'row', 'context']
     """
     return [stem(word.lower()) for word in SUBWORD.findall(text) if len(word) >= 3 and not word.isdigit()]
+
+
+def spaced(name: str) -> str:
+    """A name as lower-case words with spaces between: for patterns that look for whole words.
+
+    >>> spaced("DEFAULT_MaxConns: 5")
+    'default max conns'
+    """
+    return " ".join(word.lower() for word in SUBWORD.findall(name) if not word.isdigit())
 
 
 def stem(word: str) -> str:

@@ -36,9 +36,25 @@ class Edit(NamedTuple):
     after: float = 0.0
 
 
+KEYED: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*(" + NUMBER.pattern + ")", re.I)
+CONFIGURATION: Final = re.compile(r"\.(ya?ml|toml|ini|conf|cfg|properties|env|json|tf|hcl|tfvars)$", re.I)
+
+
 def edits(diff: Diff) -> list[Edit]:
-    """All pairs of lines that differ in one thing, in order."""
-    return [edit for hunk in diff.hunks for edit in _of_hunk(hunk)]
+    """All pairs of lines that differ in one thing, in order; then numbers of one key that differ in lines that differ in more."""
+    found = [edit for hunk in diff.hunks for edit in _of_hunk(hunk)]
+    known = {(edit.old, edit.new) for edit in found}
+    for hunk in diff.hunks:
+        before, after = _keyed(hunk.removed), _keyed(hunk.added)
+        for key in before.keys() & after.keys():
+            old, new = before[key], after[key]
+            if number(old) != number(new) and (old, new) not in known:
+                found.append(Edit("number", key, old, new, number(old), number(new)))
+    return sorted(found, key=lambda edit: edit.kind != "number")
+
+
+def _keyed(lines: tuple[str, ...]) -> dict[str, str]:
+    return {match.group(1): match.group(2) for line in lines for match in KEYED.finditer(line)}
 
 
 def _of_hunk(hunk: Hunk) -> Iterator[Edit]:
@@ -54,6 +70,8 @@ def _of_hunk(hunk: Hunk) -> Iterator[Edit]:
 
 def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
     for kind, pattern in (("number", NUMBER), ("boolean", BOOLEAN), ("literal", LITERAL), ("literal", BARE_VALUE), ("name", NAME)):
+        if pattern is BARE_VALUE and not CONFIGURATION.search(hunk.file):
+            continue
         mask_old, mask_new = pattern.sub("\0", old), pattern.sub("\0", new)
         if _bare(mask_old) != _bare(mask_new):
             continue

@@ -6,12 +6,13 @@ import re
 from typing import Final
 
 from engine.judge.attribution.diff import Diff
+from engine.judge.attribution.edits import edits
 from engine.judge.attribution.files import CI, DOCS, ELSEWHERE, LOOKS, MODULES, TESTS
 from engine.records import ChangeType, ConfigChange
 
 TELLS: Final = re.compile(
-    r"\b(log(ger|ging|s)?|slog|console|_?log)\b\s*[.(=]|\blog_\w+\(|\bprint(ln|f)?\(|\becho\b|\b(counter|gauge|histogram|summary|timer|meter|metrics?)\b"
-    r"|\.(observe|inc|increment|record|labels|with_?fields?|info|debug|warn|error)\(|\bset_?attributes?\(|\bspan\.|prometheus|statsd|annotat",
+    r"\b(log(ger|ging|s)?|slog|console|_?log)\b\s*([.(=]|->|::)|\blog_\w+\(|\bprint(ln|f)?\(|\becho\b|\b(counter|gauge|histogram|summary|timer|meter|metrics?)\b"
+    r"|(\.|->|::)(observe|inc|increment|record|labels|with_?fields?|info|debug|warn|error)\(|\bset_?attributes?\(|\bspan\.|prometheus|statsd|annotat",
     re.I,
 )
 #: Lines that stand around a message and do nothing themselves.
@@ -19,14 +20,14 @@ AROUND: Final = re.compile(
     r"^[\s\"'`\])}{(\[,;:%+\w-]*$|^(import|from|use|using|#include|require)\b|^[\"'`].*[\"'`],?\)?;?$|^(Name|Help|help|name)\s*:", re.I
 )
 COSMETIC: Final = re.compile(r"banner|colou?r|title|theme|log.?level|caption|icon|label|logo|font|greeting|wording|footer", re.I)
-PROSE: Final = re.compile(r"^\s*[\"'`<>\w\s.,!?'’:;/=-]*$")
+SENTENCE: Final = re.compile(r"^[A-Za-z][A-Za-z'’]*([ ,;:!?.-]+[A-Za-z'’]+)+[.!?:;]*$")
 VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> tuple[float, str]:
     """Nats against a change that can hardly do harm, and why; (0, "") if it can.
 
-    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3; nothing but moved code -3; looks -2.5;
+    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3; nothing but moved code -3; looks and wording -2.5;
     patch release of a library -1.3, minor -.8; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
     files = change.files
@@ -42,6 +43,9 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
         return -3.0, "moves lines, changes none"
     if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
         return -4.0, "changes only what is logged or measured"
+    changed = edits(diff)
+    if lines and len(changed) * 2 >= len(lines) and all(is_prose(edit.old) and is_prose(edit.new) for edit in changed):
+        return -2.5, "changes only wording"
     if files and all(ELSEWHERE.search(file) for file in files):
         return -3.0, "touches only another environment or tooling"
     if files and all(LOOKS.search(file) or TESTS.search(file) for file in files):
@@ -54,6 +58,15 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
     if named and COSMETIC.search(named):
         return -1.0, "is cosmetic, by its name"
     return 0.0, ""
+
+
+def is_prose(text: str) -> bool:
+    """Words with spaces between, for people.
+
+    >>> is_prose("You may not read this"), is_prose("/api/v2"), is_prose("gold")
+    (True, False, False)
+    """
+    return bool(SENTENCE.match(text))
 
 
 def bump(diff: Diff) -> str:

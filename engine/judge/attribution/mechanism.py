@@ -11,16 +11,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from engine.judge.attribution.diff import Diff, Hunk
+from engine.judge.attribution.diff import Diff, Hunk, spaced
 from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.inert import TELLS, bump
-from engine.records import ConfigChange
+from engine.records import ChangeType, ConfigChange
 
 MOST: Final = 2.0
 CONFIRMS: Final = 0.5  # a mechanism worth naming
 WRONG_WAY: Final = -0.8
 LOOSENING: Final = 0.6
 SECOND: Final = 0.3  # what a second mechanism adds
+ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism explains
 
 
 class Mechanism(NamedTuple):
@@ -42,6 +43,7 @@ CLEANUP: Final = re.compile(
     r"|\busing\b|\bwith\b.*\b\w*(session|open|connect|lock|pool|scope|cursor|client|transaction)\w*|\bfinally\b|\bensure\b|\bfree\(|remove_?listener|clear_?(interval|timeout)|\btry\s*\(",
     re.I,
 )
+ADDRESS: Final = re.compile(r"^[/\w.:-]*(/|://|:\d{2,5}\b)|^[\w-]+(\.[\w-]+)+$")
 ACQUIRE: Final = re.compile(
     r"\b(open|connect|acquire|borrow|checkout|get_?connection|new_?client|subscribe|add_?listener|set_?interval|session_?factory|begin)\w*\(",
     re.I,
@@ -50,6 +52,7 @@ LIMIT: Final = re.compile(
     r"\blimit\b|\bmax_?\w*|\btimeout\w*|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle|semaphore|\btake\(|\bcap\b|maxsize",
     re.I,
 )
+PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
 CALLS_OUT: Final = re.compile(
@@ -100,17 +103,17 @@ CONVERT: Final = re.compile(
 
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final = (
-    (r"retr(y|ies)|attempts?", {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7}, {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5}),
-    (r"timeout|deadline|max_?wait|expir(y|es)_?after", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
-    (r"ttl|max_?age|cache.*(life|time|expir|size|entries)|expir", {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5}, {"memory": 1.0, "errors": 0.2}),
-    (r"delay|sleep|backoff|interval|period|pause|linger|debounce|poll(?!.*record)", {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7}, {"latency": 1.6, "lag": 1.5, "timeout": 0.8}),
-    (r"batch|poll.*records?|bulk|chunk|prefetch|page_?size|fetch_?size|limit=", {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6}, {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0}),
-    (r"rate_?limit|throttl|quota|rps|qps|burst|permits", {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8}, {"saturation": 1.2, "fanout": 1.0, "latency": 0.7}),
-    (r"error|fail|fault|abort|inject|percent|ratio|probability|sampl", {"errors": 0.3}, {"errors": 1.5}),
-    (r"memory|heap|xmx|ram\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
-    (r"cpu|cores?|millicores", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
-    (r"replica|instances|min_?size|desired|partitions|shards", {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5}, {"exhausted": 1.0}),
-    (r"pool|conn(ection)?s?|workers?|threads?|concurren|max_?open|idle|semaphore|capacity|queue|buffer|limit|max|slots?|size|descriptors|nofile|parallel", {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0}, {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6}),
+    (r"\b(retr(y|ies)|attempts?)\b", {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7}, {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5}),
+    (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
+    (r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir", {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5}, {"memory": 1.0, "errors": 0.2}),
+    (r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))", {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7}, {"latency": 1.6, "lag": 1.5, "timeout": 0.8}),
+    (r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)", {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6}, {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0}),
+    (r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits", {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8}, {"saturation": 1.2, "fanout": 1.0, "latency": 0.7}),
+    (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
+    (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
+    (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
+    (r"\b(replica|instances|min size|desired|partitions|shards)", {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5}, {"exhausted": 1.0}),
+    (r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b", {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0}, {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6}),
 )  # fmt: skip
 _NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
 #: Parameters and flags of which no more is known than their name.
@@ -125,9 +128,10 @@ def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, floa
     """The best mechanism's fit, .3 of the next, at most 2; and what it is. `symptoms`: weights 0 ... 1 by kind."""
     scored = []
     for mechanism in mechanisms(change, diff):
-        fit, kind = max(((nats * symptoms.get(kind, 0.0), kind) for kind, nats in mechanism.fits.items()), default=(0.0, ""))
-        if kind and fit != 0:
-            scored.append((fit, f"{mechanism.what}, which fits {WORDS.get(kind, kind)}"))
+        fits = sorted(((nats * symptoms.get(kind, 0.0), kind) for kind, nats in mechanism.fits.items()), reverse=True)
+        if fits and fits[0][0] > 0:
+            also = sum(nats for nats, _ in fits[1:3]) * ALSO
+            scored.append((fits[0][0] + also, f"{mechanism.what}, which fits {WORDS[fits[0][1]]}"))
     if not scored:
         return _against(change, diff, symptoms)
     scored.sort(key=lambda each: (-each[0], each[1]))
@@ -174,9 +178,9 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
         found += [
             Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(param.name)
         ]
-    if change.params or change.files and not change.diff:
-        text = f"{change.summary} {' '.join(change.files)}" if not change.params else ""
-        found += [Mechanism("by its words", fits) for words, fits in PARAMETERS if text and not change.diff and words.search(text)][:1]
+    if change.type is ChangeType.DEPLOYMENT and change.files:
+        text = f"{change.summary} {' '.join(change.files)}"
+        found += [Mechanism("is about such things by its words", fits) for words, fits in PARAMETERS if words.search(text)][:1]
     if bump(diff) == "major":
         found.append(Mechanism("takes a library to its next major release", {"missing": 1.5, "parse": 1.0, "errors": 0.8, "null": 0.8}))
     return found
@@ -190,7 +194,7 @@ def _net(pattern: re.Pattern[str], hunk: Hunk) -> int:
 def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
     added = tuple(line for line in hunk.added if not TELLS.search(line))
     removed = tuple(line for line in hunk.removed if not TELLS.search(line))
-    hunk = Hunk(hunk.file, hunk.place, added, removed, hunk.kept)
+    hunk = Hunk(hunk.file, hunk.place, added, removed, hunk.kept, hunk.moved)
     if not added and not removed:
         return
     if _net(GUARD, hunk) < 0 or _net(ASSERTION, hunk) > 0:
@@ -209,6 +213,9 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism(
             "removes a limit", {"memory": 1.4, "fanout": 1.2, "throttled": 1.0, "exhausted": 1.0, "saturation": 0.9, "latency": 0.6}
         )
+    if _net(PAUSE, hunk) < 0:
+        fits = {"retry": 1.6, "throttled": 1.6, "fanout": 1.5, "lock": 1.3, "cpu": 1.1, "exhausted": 0.9}
+        yield Mechanism("removes a pause between attempts", fits)
     if endless:
         yield Mechanism(
             "repeats without end or pause", {"fanout": 2.0, "retry": 1.9, "throttled": 1.9, "cpu": 1.4, "saturation": 1.2, "latency": 0.7}
@@ -220,7 +227,7 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1})
     if _net(CACHE, hunk) < 0:
         yield Mechanism("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6})
-    if any(LOCK.search(line) for line in (*added, *removed)):
+    if any(LOCK.search(line) for line in (*added, *removed, *hunk.moved)):
         yield Mechanism("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6})
     if _net(BLOCKING, hunk) > 0 or (_net(re.compile(r"\bawait\b"), hunk) < 0 and _net(BLOCKING, hunk) >= 0 and added):
         fits = {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2}
@@ -272,7 +279,7 @@ def _of_edit(edit: Edit) -> Mechanism | None:
     if TELLS.search(edit.name):
         return None
     if edit.kind == "literal":
-        path = "/" in edit.old or "." in edit.old or ":" in edit.old
+        path = bool(ADDRESS.search(edit.old) and ADDRESS.search(edit.new))
         fits = {"missing": 1.1, "auth": 0.8, "parse": 0.8, "errors": 0.4}
         fits |= {"route": 2.0, "refused": 1.4, "idle": 0.8} if path else {"route": 0.6, "refused": 0.6}
         return Mechanism(f"{edit.old!r} becomes {edit.new!r}", fits)
@@ -284,7 +291,7 @@ def _of_number(edit: Edit) -> Mechanism | None:
     if not (math.isfinite(edit.before) and math.isfinite(edit.after)) or edit.before == edit.after:
         return None
     for words, falls, rises in _NUMBERS:
-        if words.search(edit.name):
+        if words.search(spaced(edit.name)):
             fell = edit.after < edit.before
             floor = 1e-9
             size = min(1.0, abs(math.log(max(edit.after, floor) / max(edit.before, floor))) / math.log(4))
@@ -300,7 +307,7 @@ def _against(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) ->
     changed += [Edit("number", param.name, param.old, param.new, number(param.old), number(param.new)) for param in change.params]
     for edit in changed:
         for words, falls, rises in _NUMBERS:
-            if words.search(edit.name) and edit.after != edit.before:
+            if words.search(spaced(edit.name)) and edit.after != edit.before:
                 other = rises if edit.after < edit.before else falls
                 if any(nats * symptoms.get(kind, 0.0) > 1.0 for kind, nats in other.items()):
                     return WRONG_WAY, f"{edit.old} -> {edit.new} is the direction that would have helped"

@@ -22,13 +22,14 @@ BACK_NS: Final = 120 * MINUTE_NS  # the walk goes back no further
 FADE_SECONDS: Final = 900.0
 CALLEE_SICK: Final = 0.35
 HISTORY_LEAST: Final = 12
+QUIET_NS: Final = 20 * MINUTE_NS  # before the window, that are not history yet: onsets come before alerts
 DEPART_Z: Final = 5.0
 STAY_Z: Final = 4.0
 STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
 
 #: What a series measures, by the words of its name. The first that fits counts; a queue that waits is saturation, not latency.
 KINDS: Final = (
-    ("errors", re.compile(r"err|fail|5xx|4xx|\b[45]\d\d\b|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust|unavailab|success|availab|oom|crash|restart")),
+    ("errors", re.compile(r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust|unavailab|success|availab|oom|crash|restart")),
     ("saturation", re.compile(r"pool|queue|backlog|lag_|_lag|in_use|in_flight|pending|utili[sz]ation|cpu|memory|heap|disk|busy|saturat|connections|threads|gc_|lock|depth|oldest")),
     ("latency", re.compile(r"latenc|duration|response_?time|seconds|_ms\b|millis|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|age")),
     ("requests", re.compile(r"requests?|rps|qps|per_sec|per_min|throughput|calls|rate\b|published|jobs|hits|messages|records|count|total")),
@@ -73,8 +74,7 @@ def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> 
 
         |z| > 5 at a point and > 4 at three of the four from there;  z = (x - median) / max(1.48 MAD, 5 % of |median|, q90 / 1.645)
 
-    Median, MAD and q90 (of distances from the median) over the points from `back_ns` before start to `start`; a level held for less
-    than half of them moves none of the three much.
+    Median, MAD and q90 (of distances from the median) over the points from `back_ns` to 20 minutes before start.
     """
     row, time_ns, value = store.history(None, start_ns - back_ns, end_ns)
     found = []
@@ -93,12 +93,16 @@ def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> 
 
 def departure_of(time_ns: I64, value: F64, start_ns: int) -> tuple[int, float, float, float] | None:
     """Index of the first point, z, old and new level of a series' departure; None where it keeps its level."""
-    usual = value[time_ns < start_ns]
+    usual = value[time_ns < start_ns - QUIET_NS]
+    early = len(usual) >= HISTORY_LEAST
+    usual = usual if early else value[time_ns < start_ns]
     if len(usual) < HISTORY_LEAST:
         return None
     median = float(np.median(usual))
     distance = np.abs(usual - median)
-    scale = max(1.4826 * float(np.median(distance)), 0.05 * abs(median), float(np.quantile(distance, 0.9)) / 1.645)
+    # a history that ends where the window begins may hold the departure itself: its tail is no measure of what is usual
+    tail = float(np.quantile(distance, 0.9)) / 1.645 if early else 0.0
+    scale = max(1.4826 * float(np.median(distance)), 0.05 * abs(median), tail)
     if float(np.median(distance)) == 0 and scale > 0.05 * abs(median):
         # nearly constant: the few odd points may be the departure itself
         scale = max(0.05 * abs(median), float(np.median(distance[distance > 0])) / 20)

@@ -8,11 +8,13 @@ from typing import Final
 
 from engine.judge.attribution.diff import Diff, tokens
 from engine.judge.attribution.edits import LITERAL, edits, number
+from engine.judge.attribution.inert import TELLS
 from engine.judge.context import ChangeContext, is_step
 from engine.records import ConfigChange
 from engine.take.texts import TextKind
 
 STEP: Final = 3.0
+RENAMED: Final = 2.5
 MISSING: Final = 2.0
 VERBATIM: Final = 1.5
 MOST: Final = 4.0
@@ -29,10 +31,16 @@ ABSENT: Final = re.compile(
     r"miss|unknown|undefined|no such|not exist|not found|not set|not defined|not a function|required|unexpected|invalid|empty|unresolved",
     re.I,
 )
+#: More than a plain word.
+PARTED: Final = re.compile(r"[a-zA-Z][_/.:\- ]\S|[a-z][A-Z]|\d|\S{12}")
+COMMON_NAMES: Final = frozenset(
+    "error errors field fields value values name type string user users request response service function module method table column "
+    "object json null none true false data message status required missing unknown".split()
+)
 
 
 def value_term(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[float, str]:
-    """Nats (at most 4) and a sentence: +3 for a step, +2 for a missing name, +1.5 for a literal."""
+    """Nats (at most 4) and a sentence: +3 for a step, up to +2.5 for a missing name, +1.5 for a literal."""
     nats, why = 0.0, ""
     pairs = [(edit.before, edit.after, f"{edit.old} -> {edit.new}") for edit in edits(diff) if edit.kind == "number"]
     pairs += [(number(param.old), number(param.new), f"{param.old} -> {param.new}") for param in change.params if param.old and param.new]
@@ -43,33 +51,46 @@ def value_term(change: ConfigChange, diff: Diff, context: ChangeContext) -> tupl
         if step is not None:
             nats, why = STEP, f"{step.metric} of {step.service} makes the same step, {text}"
             break
-    changed = (*diff.added, *diff.removed)
-    names = {token for line in changed for token in tokens(line)} | {change.flag_key, *(param.name for param in change.params)} - {""}
-    lowered = {name.lower(): name for name in names if name}
+    missed, name = _missed(change, diff, context)
+    if missed > 0:
+        return min(MOST, nats + missed), f"{why}; {name}" if why else name
+    said = _verbatim(diff, context)
+    return min(MOST, nats + said[0]), why or said[1]
+
+
+def _missed(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[float, str]:
+    """The name that the errors miss, if the change renames it (2.5), takes it away or newly uses it (2), or touches its line (.5)."""
+    removed = {token.lower() for line in diff.removed for token in tokens(line)}
+    added = {token.lower() for line in diff.added for token in tokens(line)}
+    renamed = {text.lower() for edit in edits(diff) if edit.kind in ("name", "literal") for text in (edit.old, edit.new)}
+    named = {each.lower() for each in (change.flag_key, *(param.name for param in change.params)) if each}
+    best, why = 0.0, ""
     for said in context.texts:
         if said.usual or said.kind not in (TextKind.LOG, TextKind.MESSAGE, TextKind.EXCEPTION) or not ABSENT.search(said.text):
             continue
-        for match in (*BEFORE.finditer(said.text), *AFTER.finditer(said.text)):
-            for part in {match.group(1).lower(), *match.group(1).lower().split(".")}:
-                if part in lowered and len(part) >= 4 and part not in COMMON_NAMES:
-                    gain = MISSING * said.weight
-                    if gain > nats * 0.999 or not why:
-                        why = f"the errors miss {lowered[part]}, which it changes"
-                    nats = min(MOST, max(nats, gain) if nats < STEP else nats + gain / 2)
-                    return nats, why
-    literals = {found.strip("\"'`") for line in changed for found in LITERAL.findall(line)}
+        found = [match.group(1) for match in (*BEFORE.finditer(said.text), *AFTER.finditer(said.text))]
+        quoted = [name for name in found if any(f"{mark}{name}{mark}" in said.text for mark in "\"'`")]
+        for whole in quoted or found:
+            for name in {whole, *whole.split(".")}:
+                low = name.lower()
+                if len(low) < 4 or low in COMMON_NAMES:
+                    continue
+                renames = low in renamed
+                touched = low in named or (low in removed) != (low in added)
+                gain = RENAMED if renames else MISSING if touched else 0.5 if low in added else 0.0
+                if gain * said.weight > best:
+                    best, why = gain * said.weight, f"the errors miss {name}, which it {'renames' if renames else 'changes'}"
+    return best, why
+
+
+def _verbatim(diff: Diff, context: ChangeContext) -> tuple[float, str]:
+    """A changed literal that the errors say; a plain word is none, nor is a message that is logged."""
+    lines = [line for line in (*diff.added, *diff.removed) if not TELLS.search(line)]
+    literals = sorted({found.strip("\"'`") for line in lines for found in LITERAL.findall(line)})
     for said in context.texts:
-        if said.usual:
+        if said.usual or said.kind is TextKind.STATEMENT:
             continue
-        text = said.text.lower()
-        for literal in sorted(literals):
-            bare = literal.lower()
-            if len(bare) >= 6 and bare in text and not all(word in COMMON_NAMES for word in bare.split()):
-                nats = min(MOST, nats + VERBATIM * said.weight)
-                return nats, why or f"the errors say {literal!r}, which it changes"
-    return nats, why
-
-
-COMMON_NAMES: Final = frozenset(
-    "error errors field fields value values name type string user users request response service function module method table column object json null none true false data message status required missing unknown".split()
-)
+        for literal in literals:
+            if len(literal) >= 6 and PARTED.search(literal) and literal.lower() in said.text.lower():
+                return VERBATIM * said.weight, f"the errors say {literal!r}, which it changes"
+    return 0.0, ""
