@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.judge.attribution.content import Content, contents
+from engine.judge.attribution.content import Content, contents, flag_nats
 from engine.judge.attribution.diff import Diff, parse
 from engine.judge.attribution.inert import inert_term
 from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
@@ -25,7 +25,11 @@ RULED_OUT_BELOW: Final = 0.05
 NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
 MECHANISM_FACTOR: Final = 1.2
-TEMPERATURE: Final = 1.0  # fitted by log loss on the authored incidents
+TEMPERATURE: Final = 1.0  # fitted, like UNSEEN, by log loss on the authored incidents, with and without their culprit
+UNSEEN: Final = 0.5  # nats of a change that was never told
+UNSEEN_BARE: Final = -3.0  # where no change carries a diff and the excess is measured: scores are smaller there
+TOO_LATE: Final = -6.0
+UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
 OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
 NONE, INCONCLUSIVE = "none", "inconclusive"
 
@@ -51,6 +55,7 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
 
         score(c) = time + ln reach + carried + inert + content + 1.2 mechanism + value;  p = softmax(score / T)
 
+    over the changes, *none*, and a change that was never told (its share is nobody's, and ends inconclusive).
     A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
     The answer is a change at p >= .6 with a mechanism (or half of the measured excess), "none" at p(none) >= .5, else "inconclusive".
     A change is confirmed at .8 with a mechanism, suspect from .2 on (at most three), ruled out below .05.
@@ -61,11 +66,12 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
     none_nats, none_reasons = none_term(context, bare=bare)
     carriers = {deploy for each in weighed for deploy in each.live.deploys}
     own = [each for each in weighed if each.change.id not in carriers]
-    scores = [each.score / TEMPERATURE for each in own] + [none_nats / TEMPERATURE]
+    unseen = UNSEEN_BARE if bare and context.measured else UNSEEN
+    scores = [score / TEMPERATURE for score in (*(each.score for each in own), none_nats, unseen)]
     top = max(scores)
     odds = [math.exp(score - top) for score in scores]
     probability = {each.change.id: odd / sum(odds) for each, odd in zip(own, odds, strict=False)}
-    none_probability = odds[-1] / sum(odds)
+    none_probability = odds[-2] / sum(odds)
     for each in weighed:
         if each.change.id in carriers:
             probability[each.change.id] = max(probability[one.change.id] for one in own if each.change.id in one.live.deploys)
@@ -108,22 +114,29 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     time_nats, time_why = time_term(live, context)
     reach_nats, reach_why = reach_term(change, live, context)
     inert_nats, inert_why = inert_term(change, diff, others_have_diffs=others_have_diffs)
-    mechanism_nats, mechanism_why = mechanism_term(change, diff, symptoms) if inert_nats > -2 else (0.0, "")
-    value_nats, value_why = value_term(change, diff, context) if inert_nats > -2 else (0.0, "")
+    # what goes live once users suffer is a remedy as often as not: that its words fit says nothing
+    late = time_nats <= TOO_LATE
+    can = inert_nats > -2 and not late
+    mechanism_nats, mechanism_why = mechanism_term(change, diff, symptoms) if can else (0.0, "")
+    value_nats, value_why = value_term(change, diff, context) if can else (0.0, "")
+    flagged = flag_nats(change, context) if can else 0.0
+    if flagged > mechanism_nats:
+        mechanism_nats, mechanism_why = flagged, f"switches {change.flag_key}, which the errors name"
     terms = (
         ("time", time_nats),
         ("reach", reach_nats),
         ("carried", live.carried),
         ("inert", inert_nats),
-        ("content", content.nats),
+        ("content", 0.0 if late else content.nats),
         ("mechanism", MECHANISM_FACTOR * mechanism_nats),
         ("value", value_nats),
     )
     reasons = [f"{time_why}{', ' + live.how if live.how else ''}", reach_why]
     reasons += [why for why in (inert_why, mechanism_why, value_why) if why]
-    if content.frame:
+    if content.frame and not late:
         reasons.append(f"edits {content.frame}, which is in the stack trace")
-    if content.nats > 0.5 and content.shared:
+    if content.nats > 0.5 and content.shared and not late:
         reasons.append(f"shares {', '.join(content.shared[:4])} with what is seen")
     sure = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
-    return Weighed(change, live, terms, tuple(reasons), mechanism_nats >= CONFIRMS or value_nats >= 1.5 or sure)
+    known = mechanism_nats >= CONFIRMS or value_nats >= 1.5 or sure
+    return Weighed(change, live, terms, tuple(reasons), known and live.carried > UNCARRIED)

@@ -120,6 +120,17 @@ def contents(changes: Sequence[ConfigChange], diffs: Sequence[Diff], context: Ch
     return found
 
 
+def flag_nats(change: ConfigChange, context: ChangeContext) -> float:
+    """1 times the text's weight if new errors hold all words (at least two) of a flag's or parameter's name, else 0."""
+    best = 0.0
+    for name in (change.flag_key, *(param.name for param in change.params)):
+        parts = set(words(name)) - COMMON
+        for said in context.texts if len(parts) >= 2 else ():
+            if not said.usual and parts <= set(words(said.text)):
+                best = max(best, said.weight)
+    return best
+
+
 def frames_of(context: ChangeContext) -> Mapping[str, float]:
     """Files and functions (with `()` behind) of the incident's stack traces and messages, with weights."""
     found: dict[str, float] = {}

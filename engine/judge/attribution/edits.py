@@ -25,6 +25,13 @@ BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$")
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
+#: A line that declares a field, an enum value or a column.
+DECLARES: Final = re.compile(
+    r"^((public|private|protected|final|static|readonly|val|var|let|const|pub|optional|repeated|required)\s+)*\w+\??\s*:\s*[\w<>\[\]., ?|]+[,;]?$|^\w+\s+\*?[\w\[\].]+(\s+`.*`)?$|^[\w<>,\[\]]+\s+\w+\s*(=.*)?;$",
+    re.I,
+)
+
+
 class Edit(NamedTuple):
     """One thing that differs. `name`: the rest of the line and its place, in words."""
 
@@ -34,6 +41,7 @@ class Edit(NamedTuple):
     new: str
     before: float = 0.0  # of numbers, in base units
     after: float = 0.0
+    declares: bool = False  # a name that the line declares: a field, a column
 
 
 KEYED: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*(" + NUMBER.pattern + ")", re.I)
@@ -85,7 +93,8 @@ def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
         if kind == "number":
             a, b = number(first), number(second)
             return Edit(kind, name, first, second, a, b)
-        return Edit(kind, name, first.strip(" \"'`"), second.strip(" \"'`"))
+        declares = kind == "name" and bool(DECLARES.match(old)) and bool(DECLARES.match(new))
+        return Edit(kind, name, first.strip(" \"'`"), second.strip(" \"'`"), declares=declares)
     return None
 
 

@@ -89,10 +89,11 @@ CONDITION: Final = re.compile(
     r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|[^-=<>]>[^>=]|<[^<=]|\bnot\b|\band\b|\bor\b|\?.*:"
 )
 SCHEMA: Final = re.compile(
-    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|\bnot null\b|migration|json:\"|\bjson\b|serialized?_?name|@(json|column|field|entity|serial)|\bproto\b"
-    r"|\b(optional|repeated|required|message|enum)\b\s+\w+|\bschema\b|avro|data class|struct\b|\b\w+\s+\w+\s*=\s*\d+;|\bfields?\b|topic|queue",
+    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|migration|json:\"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
+    r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|\b\w+\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
     re.I,
 )
+DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
 SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|where)\b|\bwhere\b.+=|\border by\b|\bjoin\b", re.I)
 INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
@@ -236,8 +237,10 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("does more at the same time", {"lock": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7})
     if any(INDEX_GONE.search(line) for line in added):
         yield Mechanism("drops an index", {"query": 2.0, "cpu": 1.2, "latency": 1.2})
-    elif _net(SCHEMA, hunk) != 0 or (any(map(SCHEMA.search, removed)) and any(map(SCHEMA.search, added))):
-        yield Mechanism("changes a schema or contract", {"parse": 1.4, "missing": 1.2, "errors": 0.4})
+    elif any(map(SCHEMA.search, (*removed, *added))):
+        yield Mechanism("changes a schema or contract", {"parse": 1.6, "missing": 1.3, "errors": 0.4})
+    elif any(map(DECODES.search, removed)) and any(map(DECODES.search, added)):
+        yield Mechanism("reads data differently", {"parse": 0.8, "null": 0.4})
     if any(SQL.search(line) for line in added):
         yield Mechanism("changes a query", {"query": 1.1, "missing": 1.0, "latency": 0.6, "errors": 0.3})
     if any(GROWS.search(line) and GLOBAL.search(line) for line in added) and not any(map(CLEANUP.search, added)):
@@ -283,7 +286,9 @@ def _of_edit(edit: Edit) -> Mechanism | None:
         fits = {"missing": 1.1, "auth": 0.8, "parse": 0.8, "errors": 0.4}
         fits |= {"route": 2.0, "refused": 1.4, "idle": 0.8} if path else {"route": 0.6, "refused": 0.6}
         return Mechanism(f"{edit.old!r} becomes {edit.new!r}", fits)
-    return Mechanism(f"{edit.old} becomes {edit.new}", {"missing": 0.9, "parse": 0.9 if SCHEMA.search(edit.name) else 0.4, "errors": 0.2})
+    if edit.declares:
+        return Mechanism(f"field {edit.old} becomes {edit.new}", {"parse": 1.8, "missing": 1.6, "null": 0.8, "errors": 0.3})
+    return Mechanism(f"{edit.old} becomes {edit.new}", {"missing": 0.8, "parse": 0.4, "errors": 0.2})
 
 
 def _of_number(edit: Edit) -> Mechanism | None:

@@ -60,7 +60,13 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     linked = {edge.caller for edge in context.edges if edge.callee == root} | {edge.callee for edge in context.edges if edge.caller == root}
     if best < RELATED and linked.intersection(touched):
         best, why = RELATED, f"touches {sorted(linked.intersection(touched))[0]}, next to {root}"
-    if shared and best < SHARED:
+    # shared code that only went where nothing is wrong is no more than related
+    near = (
+        not touched or not context.known_services or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)
+    )
+    if shared and not near and best < RELATED:
+        best, why = RELATED, f"touches shared code, carried by {next(iter(touched))} only, which shows nothing"
+    elif shared and near and best < SHARED:
         best, why = SHARED, "touches code or configuration that services share"
     return math.log(min(1.0, best)), why
 
