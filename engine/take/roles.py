@@ -59,8 +59,8 @@ BUCKETED = (PointType.HISTOGRAM, PointType.EXPONENTIAL_HISTOGRAM, PointType.SUMM
 def words(name: str) -> frozenset[str]:
     """Words of a metric's name, lower case.
 
-    >>> sorted(words("http.server.requestDuration_p99")), sorted(words("http_5xx_per_sec"))
-    (['duration', 'http', 'p99', 'request', 'server'], ['5xx', 'http', 'per', 'sec'])
+    >>> sorted(words("http.server.requestDuration_p99")), sorted(words("api_5xx_per_sec"))
+    (['duration', 'http', 'p99', 'request', 'server'], ['5xx', 'api', 'per', 'sec'])
     """
     return frozenset(part.lower() for part in WORD.findall(name))
 

@@ -34,8 +34,8 @@ def fold(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
     Merging two places of one class destroys the evidence of which branch was taken, so `Name#12` and `file.py:12` are kept to the digit.
     Bodies are cut to `longest_bytes` first, at a word: half an id would not be recognised as one.
 
-    >>> fold("16:48:16.545 INFO t.c.Travel2Controller#129 TraceID: 88ebfbcebbbc0884eabd9178e1808940 took 12.5 ms for G1234")
-    '<*>:<*>:<*> INFO t.c.Travel2Controller#129 TraceID: <*> took <*> ms for G<*>'
+    >>> fold("16:48:16.545 INFO a.b.CartController#12 TraceID: 0f3fbcebbbc0884eabd9178e18089400 took 12.5 ms for G1234")
+    '<*>:<*>:<*> INFO a.b.CartController#12 TraceID: <*> took <*> ms for G<*>'
     >>> fold("worker.py:12: GET http://10.0.0.7:8080/cart/0f8fad5b-d9cb-469f-a165-70867728950e")
     'worker.py:12: GET http://<*>:<*>/cart/<*>'
     """

@@ -41,8 +41,8 @@ NAME_LEAST: Final = 3
 def name_words(name: str) -> tuple[str, ...]:
     """Words of a service's or folder's name that tell it from others, lower case.
 
-    >>> name_words("checkoutservice"), name_words("PaymentGateway-svc")
-    (('checkout',), ('payment', 'gateway'))
+    >>> name_words("billingservice"), name_words("PaymentGateway-svc")
+    (('billing',), ('payment', 'gateway'))
     """
     found = []
     for word in NAME.findall(name):
@@ -59,8 +59,8 @@ def service_of_file(path: str, services: Iterable[str]) -> str:
     """The service that a file belongs to by its folders; "" if none or it could be several.
 
     A folder names a service if the words of both are the same, or all words of the shorter are in the longer one.
-    >>> service_of_file("services/checkout/order.go", ["checkoutservice", "cart"])
-    'checkoutservice'
+    >>> service_of_file("services/billing/order.go", ["billingservice", "cart"])
+    'billingservice'
     """
     folders = [name_words(part) for part in path.split("/")[:-1]] or [name_words(path.rpartition(".")[0])]
     best: dict[int, list[str]] = {}
@@ -85,7 +85,7 @@ def service_of_file(path: str, services: Iterable[str]) -> str:
 def is_shared(path: str) -> bool:
     """Whether a file is code or configuration that many services use, by its top folder.
 
-    >>> is_shared("pkg/db/pool.go"), is_shared("orders/views.py")
+    >>> is_shared("pkg/cache/pool.go"), is_shared("orders/views.py")
     (True, False)
     """
     return bool(SHARED.search(path))

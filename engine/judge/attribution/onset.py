@@ -39,7 +39,7 @@ KINDS: Final = (
 def series_kind(metric: str) -> str:
     """errors, saturation, latency, requests or other.
 
-    >>> [series_kind(name) for name in ("http_5xx_ratio", "db_pool_in_use", "http.server.duration", "requests_per_sec", "build_info")]
+    >>> [series_kind(name) for name in ("api_5xx_ratio", "pool_in_use", "http.server.duration", "calls_per_sec", "build_info")]
     ['errors', 'saturation', 'latency', 'requests', 'other']
     """
     name = re.sub(r"[.\-/]", "_", re.sub(r"([a-z])([A-Z])", r"\1_\2", metric)).lower()

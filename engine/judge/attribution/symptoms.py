@@ -56,7 +56,7 @@ LEAST: Final = 0.05
 def text_kinds(text: str) -> set[str]:
     """Kinds of symptom that an error text names.
 
-    >>> sorted(text_kinds("pool exhausted: context deadline exceeded"))
+    >>> sorted(text_kinds("workers exhausted: deadline exceeded"))
     ['exhausted', 'timeout']
     """
     return {kind for kind, words in _TEXTS if words.search(text)}
