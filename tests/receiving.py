@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -195,3 +197,27 @@ def send_http(
         return response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
     finally:
         connection.close()
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A key and a certificate for 127.0.0.1, signed by itself; made by openssl."""
+    key, cert = folder / f"{name}.key", folder / f"{name}.crt"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+        "-subj",
+        f"/CN={name}",
+    ]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    return key, cert

@@ -7,7 +7,6 @@ import http.client
 import random
 import socket
 import struct
-import subprocess
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from exporter.receiver.http import PATHS, HttpReceiver
 from exporter.receiver.inflate import TooLargeError, inflate
 from exporter.receiver.settings import DeskSettings, GrpcSettings, HttpSettings, TlsFiles
 from tests.otlp import to_json
-from tests.receiving import LOGS, Remembers, channel_to, logs_request, running, send_grpc, send_http
+from tests.receiving import LOGS, Remembers, channel_to, logs_request, make_certificate, running, send_grpc, send_http
 
 GOOD = logs_request().SerializeToString()
 SMALL_LIMIT = DeskSettings(max_message_bytes=1 << 20)
@@ -353,31 +352,6 @@ def test_many_senders_at_once_lose_nothing():
             over_http = list(pool.map(lambda _: send_http(receiver.http.port, "/v1/logs", raw)[0], range(100)))
         assert (set(over_grpc), set(over_http)) == ({Code.OK}, {200})
         assert receiver.intake.items()["logs"] == 2000
-
-
-def make_certificate(folder, name, signer=None):
-    """A key and a certificate for 127.0.0.1, signed by itself or by `signer`; made by openssl."""
-    key, cert = folder / f"{name}.key", folder / f"{name}.crt"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        key,
-        "-out",
-        cert,
-        "-subj",
-        f"/CN={name}",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"]
-    command += ["-CA", f"{signer}.crt", "-CAkey", f"{signer}.key"] if signer else []
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
-    return key, cert
 
 
 def test_tls_follows_its_files_and_mtls_wants_a_signed_client(tmp_path):
