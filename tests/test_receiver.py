@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import random
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -369,15 +371,26 @@ def test_tls_follows_its_files_and_mtls_wants_a_signed_client(tmp_path):
         with grpc.secure_channel(f"127.0.0.1:{receiver.grpc.port}", credentials) as channel:
             return send_grpc(channel, LOGS, GOOD).code
 
+    def call_http(receiver, root):
+        context = ssl.create_default_context(cafile=tmp_path / f"{root}.crt")
+        connection = http.client.HTTPSConnection("127.0.0.1", receiver.http.port, timeout=10, context=context)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/logs", GOOD, {"Content-Type": "application/x-protobuf"})
+            return connection.getresponse().status
+
     use("one")
     tls = TlsFiles(str(live), str(live_key))
     settings = GrpcSettings("127.0.0.1:0", tls=tls), HttpSettings("127.0.0.1:0", tls=tls)
     with running(grpc_settings=settings[0], http_settings=settings[1]) as receiver:
         assert (call(receiver, "one"), call(receiver, "two")) == (Code.OK, Code.UNAVAILABLE)
+        assert call_http(receiver, "one") == 200
         use("two")
         assert (call(receiver, "one"), call(receiver, "two")) == (Code.UNAVAILABLE, Code.OK)
+        assert call_http(receiver, "two") == 200
+        with pytest.raises(ssl.SSLError):
+            call_http(receiver, "one")
         live.write_text("half written")
-        assert call(receiver, "two") == Code.OK
+        assert (call(receiver, "two"), call_http(receiver, "two")) == (Code.OK, 200)
         with pytest.raises((http.client.HTTPException, OSError)):
             send_http(receiver.http.port, "/v1/logs", GOOD)
     use("one")

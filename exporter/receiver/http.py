@@ -71,7 +71,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, desk: Desk, settings: HttpSettings) -> None:
         self.desk, self.settings = desk, settings
         self._tls = _Tls(settings.tls) if settings.tls.cert_file else None
-        self._open: set[socket.socket] = set()
+        self._open: dict[int, socket.socket] = {}  # by id of the accepted socket; TLS wraps it
         self._changed = threading.Condition()
         host, _, port = settings.endpoint.rpartition(":")
         if host.startswith("["):
@@ -82,7 +82,7 @@ class _Server(ThreadingHTTPServer):
         with self._changed:
             crowded = len(self._open) >= self.settings.connections
             if not crowded:
-                self._open.add(request)
+                self._open[id(request)] = request
         if crowded:
             self.desk.refuse(TRANSPORT, Verdict.CROWDED, "")
             if self._tls is None:  # a handshake here would hold up everyone
@@ -93,26 +93,28 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        if self._tls is not None:
-            request.settimeout(self.settings.read_timeout_seconds)
-            request = self._tls.context().wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
-        if self._tls is not None:
-            request.close()
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(self.settings.read_timeout_seconds)
+        with self._tls.context().wrap_socket(request, server_side=True) as wrapped:
+            with self._changed:
+                self._open[id(request)] = wrapped
+            super().finish_request(wrapped, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         with self._changed:
-            self._open.discard(request)
+            self._open.pop(id(request), None)
             self._changed.notify_all()
         super().shutdown_request(request)
 
     def drain(self, grace_seconds: float) -> None:
         """Wait for connections to end, then cut them. Idle ones end at once: their thread waits for a request that will not be taken."""
         with self._changed:
-            for each in self._open:
+            for each in self._open.values():
                 _shut(each, socket.SHUT_RD)
             self._changed.wait_for(lambda: not self._open, grace_seconds)
-            for each in self._open:
+            for each in self._open.values():
                 _shut(each, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
