@@ -150,7 +150,7 @@ class EngineThread:
         dismissal.answer.set_result(found)
 
     def _train(self) -> None:
-        if self.trainer is None:
+        if self.trainer is None or self.intake.draining:
             return
         try:
             self.trainer.step(self.engine, self.engine.snapshot.watermark_ns)

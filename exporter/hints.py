@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +25,23 @@ BEHIND_NS = 10 * MINUTE_NS
 HELD_MOST = 1000
 
 
+#: How a hint of one kind is said of many services at once.
+OF_MANY = {
+    "no_version": "no service.version on {}: deploys are invisible",
+    "no_parents": "spans without parents on {}: trace context is not passed on, calls are invisible",
+    "no_traces": "no traces from {}: what happens inside and between them stays unseen",
+    "clock_ahead": "clock ahead on {}: their time counts for nobody",
+    "clock_behind": "data of {} is behind the others: dropped as too late",
+}
+#: Services named in one sentence.
+NAMED_MOST = 3
+
+
 class Hint(NamedTuple):
     """One thing that makes whence blind. service "": several, or a nameless one."""
 
     service: str
-    kind: str  # fixed set: no_version, no_parents, unknown_service, clock_ahead, clock_behind
+    kind: str  # fixed set: those of OF_MANY, and unknown_service
     text: str  # a sentence with its consequence
 
 
@@ -151,9 +163,20 @@ def _lapse(lapse_ns: int) -> str:
     return f"{lapse_ns // SECOND_NS} s"
 
 
-def by_service(hints: Sequence[Hint]) -> Mapping[str, list[str]]:
-    """Texts of hints by service."""
-    grouped: dict[str, list[str]] = {}
+def sentences(hints: Sequence[Hint]) -> list[str]:
+    """One sentence a kind where many services share it, else one a hint.
+
+    >>> sentences([Hint(name, "no_traces", f"no traces from {name}") for name in ("a", "b", "c", "d", "e")])
+    ['no traces from 5 services (a, b, c, ...): what happens inside and between them stays unseen']
+    """
+    kinds: dict[str, list[Hint]] = {}
     for hint in hints:
-        grouped.setdefault(hint.service, []).append(hint.text)
-    return grouped
+        kinds.setdefault(hint.kind, []).append(hint)
+    found = []
+    for kind, those in sorted(kinds.items()):
+        if len(those) <= NAMED_MOST or kind not in OF_MANY:
+            found += [hint.text for hint in those]
+        else:
+            names = ", ".join(hint.service for hint in those[:NAMED_MOST])
+            found.append(OF_MANY[kind].format(f"{len(those)} services ({names}, ...)"))
+    return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from exporter.status import QUIET_SECONDS, Status, all_hints, lapse, learning
+from exporter.status import QUIET_SECONDS, Status, lapse, learning
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #c0392b; --warn: #b9770e; --good: #1e8449 }
@@ -39,9 +39,8 @@ def page(status: Status, incidents: Sequence[Mapping[str, Any]], changes: Sequen
         "<h2>Services</h2>",
         _services(status) if status["services"] else f"<p>{escape(_waiting(status))}</p>",
     ]
-    hints = all_hints(status)
-    if hints:
-        parts += ["<h2>Hints</h2><ul>", *(f"<li>{escape(each)}</li>" for each in hints), "</ul>"]
+    if status["hints"]:
+        parts += ["<h2>Hints</h2><ul>", *(f"<li>{escape(each)}</li>" for each in status["hints"]), "</ul>"]
     if changes:
         told = [
             (each["time"], each["type"], each.get("service", ""), each.get("summary") or each.get("version", ""), each["id"])

@@ -21,7 +21,7 @@ from engine.strings import Resources, Strings
 from exporter import __version__, log, state_file
 from exporter.api import Api
 from exporter.config import Config, ConfigError, Section, Tls, engine_settings, split_endpoint
-from exporter.engine_thread import EngineThread, Trainer
+from exporter.engine_thread import EngineThread
 from exporter.hints import Hints
 from exporter.intake import BoundedIntake
 from exporter.log import event
@@ -38,6 +38,7 @@ from exporter.sinks.prometheus import Findings, exposition
 from exporter.sinks.queue import SinkQueue
 from exporter.status import Status, status_view
 from exporter.store import Store, StoreError
+from exporter.trainer import Trainer
 from exporter.web import WebServer
 
 #: Requests in flight get so long when stopping; then the engine, to work off its queue; then the sinks.
@@ -89,6 +90,8 @@ class Service:
         self.state_problem = ""
         self.engine = self._restored(folder / "state.npz")
         self.sinks = self._open_sinks(stdout or sys.stdout.buffer)
+        trains = config.trainer.enabled and self.engine.settings.rows
+        self.trainer = Trainer(folder / "training", timeout_seconds=config.trainer.timeout_seconds) if trains else None
         self.thread = EngineThread(
             self.engine,
             intake=self.intake,
@@ -97,7 +100,7 @@ class Service:
             settings=config.store,
             metrics=self.metrics,
             publish=self._publish,
-            trainer=self._trainer(),
+            trainer=self.trainer,
         )
         self.desk = Desk(
             self.intake,
@@ -154,9 +157,6 @@ class Service:
         settings = self.config.sinks.annotations
         sink = Annotations(settings, lambda: self._tokens["annotations"], external_url=self.config.web.external_url)
         return SinkQueue(sink, capacity=settings.queue, metrics=self.metrics)
-
-    def _trainer(self) -> Trainer | None:
-        return None
 
     def _open_ports(self) -> None:
         receiver, web = self.config.receiver, self.config.web
@@ -218,6 +218,8 @@ class Service:
             each.join()
         self.intake.drain()
         ended = self.thread.join(DRAIN_SECONDS)
+        if self.trainer is not None:
+            self.trainer.stop()
         for sink in self.sinks:
             sink.close(SINK_SECONDS)
         self.web.stop()
@@ -335,6 +337,7 @@ class Service:
         """What is true now, rather than counted when it happens."""
         self.metrics.set("rca_receiver_in_flight_bytes", self.intake.in_flight_bytes)
         self.metrics.set("rca_engine_queue_batches", len(self.intake))
+        self.metrics.set("rca_training_running", float(self.trainer is not None and self.trainer.source is not None))
         self.metrics.only("rca_hint", [(each.service, each.kind) for each in self.hints.standing(time.time_ns())])
         self.metrics.only("rca_degraded", [(each.partition(":")[0],) for each in self.readiness()[1]])
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.records import SECOND_NS, ServiceStatus, Snapshot
-from exporter.hints import Hint, by_service
+from exporter.hints import Hint, sentences
 from exporter.metrics import Metrics
 from exporter.plain import incident_view, rfc3339
 
 Status = dict[str, Any]
-NO_TRACES = "no traces: what happens inside it and between it and others stays unseen"
 QUIET_SECONDS = 300
 
 
@@ -31,8 +30,8 @@ def status_view(
     now_ns: int,
 ) -> Status:
     """Everything as plain JSON values. state: starting, ready or draining."""
-    grouped = by_service(hints)
     watermark_ns = snapshot.watermark_ns
+    hints = [*hints, *_without_traces(snapshot)]
     return {
         "version": version,
         "state": state,
@@ -50,8 +49,8 @@ def status_view(
             "limit_bytes": int(metrics.value("rca_receiver_in_flight_limit_bytes")),
         },
         "incidents": [incident_view(each, whole=False) for each in snapshot.incidents],
-        "services": [_service(each, grouped.get(each.service, []), watermark_ns) for each in snapshot.services],
-        "hints": [each.text for each in hints],
+        "services": [_service(each, hints, watermark_ns) for each in snapshot.services],
+        "hints": sentences(hints),
         "dropped": _dropped(snapshot, metrics),
         "sinks": [
             {
@@ -72,10 +71,16 @@ def _received(metrics: Metrics) -> dict[str, int]:
     return totals
 
 
-def _service(status: ServiceStatus, hints: Sequence[str], watermark_ns: int) -> Status:
-    own = list(dict.fromkeys([*hints, *status.hints]))
-    if not status.spans and (status.logs or status.points):
-        own.append(NO_TRACES)
+def _without_traces(snapshot: Snapshot) -> list[Hint]:
+    found = []
+    for each in snapshot.services:
+        if not each.spans and (each.logs or each.points):
+            found.append(Hint(each.service, "no_traces", f"no traces from {each.service}: what happens inside it stays unseen"))
+    return found
+
+
+def _service(status: ServiceStatus, hints: Sequence[Hint], watermark_ns: int) -> Status:
+    own = [hint.text for hint in hints if hint.service == status.service]
     return {
         "service": status.service,
         "version": status.version or None,
@@ -86,7 +91,7 @@ def _service(status: ServiceStatus, hints: Sequence[str], watermark_ns: int) -> 
         "last_seen": rfc3339(status.last_seen_ns),
         "quiet_seconds": max(0, watermark_ns - status.last_seen_ns) // SECOND_NS,
         "learning": status.learning_ratio,
-        "hints": own,
+        "hints": list(dict.fromkeys([*own, *status.hints])),
     }
 
 
@@ -169,18 +174,9 @@ def status_text(status: Status) -> str:
         lines += ["", *table(head, rows)]
     if status["dropped"]:
         lines += ["", *table(("dropped", "reason", "count"), [(each["what"], each["reason"], each["count"]) for each in status["dropped"]])]
-    hints = all_hints(status)
-    if hints:
-        lines += ["", "hints:", *(f"  {each}" for each in hints)]
+    if status["hints"]:
+        lines += ["", "hints:", *(f"  {each}" for each in status["hints"])]
     return "\n".join(lines)
-
-
-def all_hints(status: Status) -> list[str]:
-    """General hints, then those of services that were not told already."""
-    found = list(status["hints"])
-    for service in status["services"]:
-        found += [each if service["service"] in each else f"{service['service']}: {each}" for each in service["hints"] if each not in found]
-    return list(dict.fromkeys(found))
 
 
 def incident_lines(incidents: Sequence[Mapping[str, Any]]) -> list[str]:

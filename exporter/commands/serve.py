@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from exporter import config
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # grpc-core writes lines of its own about what we answer or say ourselves
     from exporter import service  # grpc and faiss: half a second that other commands need not wait
 
     try:
