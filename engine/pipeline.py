@@ -31,7 +31,7 @@ from engine.take.presence import Presence
 from engine.take.texts import Texts
 from engine.topology import Topology
 
-__all__ = ["Engine", "TrainedModel", "TrainingJob"]
+__all__ = ["Engine", "TrainedModel", "TrainingJob", "train"]
 
 TRACE_FAMILIES = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME})
 
@@ -131,7 +131,7 @@ class Engine:
         edges = self.topology.edges(end_ns)
         evidence = self.traces.evidence(end_ns - settings.sliding_ns, end_ns)
         evidence += self._latest.evidence(edges, end_ns, spans=_has_spans(evidence))
-        evidence = self._wanted(evidence + self._odd_rows(end_ns - settings.sliding_ns, end_ns))
+        evidence = self._wanted(evidence)
         published = self.incidents.step(evidence, end_ns, self.explain, edges=edges, learning=self.presence.learning())
         abnormal = self.incidents.abnormal()
         self.traces.learn(end_ns - settings.quarantine_ns, abnormal)
@@ -142,14 +142,12 @@ class Engine:
         return published
 
     def _take(self, window: Window) -> None:
-        self.presence.take(window)
-        self.changes.take(window)
-        self.topology.take(window)
-        self.texts.take(window)
-        self.series.take(window)
-        self.traces.take(window)
-        if self.settings.rows:
-            self.rows.take(window)
+        self.traces.take(window)  # traces end in windows without items, too
+        if not _is_empty(window):
+            for branch in (self.presence, self.changes, self.topology, self.texts, self.series):
+                branch.take(window)
+            if self.settings.rows:
+                self.rows.take(window)
 
     def _train(self, now_ns: int) -> None:
         """Inline, a training that is due runs at once; `live`, a process beside does it."""
@@ -199,6 +197,10 @@ class Engine:
             ),
             dropped=tuple((what, reason, float(count)) for (what, reason), count in sorted(dropped.items()) if count),
         )
+
+
+def _is_empty(window: Window) -> bool:
+    return not (len(window.spans.time_ns) or len(window.logs.time_ns) or len(window.points.time_ns) or window.changes)
 
 
 def _has_spans(evidence: list[Evidence]) -> bool:

@@ -15,10 +15,10 @@ from engine.evidence.names import Names
 from engine.evidence.rate import Load, entry_load, rate
 from engine.evidence.self_time import self_time
 from engine.normal.history import Baseline, History
-from engine.records import Evidence, Window
+from engine.records import I64, Evidence, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
-from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined
+from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind
 from engine.take.logs import LogCounts, Slots
 from engine.take.spans import Assembler
 from engine.take.templates import Templates
@@ -44,8 +44,11 @@ class Traces:
         self._slots: set[int] = set()  # slots of time that had log records
         self._preview: tuple[int | None, Spans] | None = None
 
-    def take(self, window: Window) -> Joined:
-        """Take a closed window. Returns the traces that are complete now, for those who need joins."""
+    def take(self, window: Window) -> None:
+        """Take a closed window."""
+        if not self.assembler.busy and not len(window.spans.time_ns) and not len(window.logs.time_ns):
+            self.history.expire(window.end_ns)
+            return
         joined = self.assembler.take(window)
         spans = Spans.of(joined, self.codes)
         self.ring.add(spans, window.end_ns)
@@ -53,7 +56,6 @@ class Traces:
         self._take_slots(self.logs.take(window), window.end_ns)
         self.history.expire(window.end_ns)
         self._preview = None
-        return joined
 
     def evidence(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Evidence]:
         """What deviates in spans that end in [start, end] and records of that time, against everything before start.
@@ -61,8 +63,12 @@ class Traces:
         Traces that still wait are joined as far as they are here, with the items of `pending` that no window held yet.
         """
         spans = self._spans(start_ns, end_ns, pending)
+        hits = self._error_hits(start_ns, end_ns, pending)
+        few = spans is None or np.count_nonzero(spans.time_ns >= start_ns) <= FEW_IN_WINDOW
+        if few and not len(hits[0]):
+            return []  # the usual case where only metrics come
         baseline = self.history.baseline(start_ns, spans)
-        found = self._records(start_ns, end_ns, pending, baseline)
+        found = error_records(start_ns, end_ns, hits, baseline.shares, self.codes, self.logs, self.names)
         now = view(spans, start_ns, end_ns) if spans is not None else None
         if now is None or not enough(now, baseline):
             return found
@@ -124,12 +130,12 @@ class Traces:
         kept |= outcome >= 0
         self.history.add_slots(time[kept], np.full(int(kept.sum()), context, np.int64), outcome[kept])
 
-    def _records(self, start_ns: int, end_ns: int, pending: Window | None, baseline: Baseline) -> list[Evidence]:
+    def _error_hits(self, start_ns: int, end_ns: int, pending: Window | None) -> tuple[I64, I64, int]:
+        """Keys and slots of error records, and the slots that had records at all."""
         extra = self.logs.count(pending) if pending is not None else None
         keys, slots, trials = self.logs.hits(start_ns, end_ns, extra)
         failing = self.logs.are_errors(keys)
-        hits = keys[failing], slots[failing], int(trials[0])
-        return error_records(start_ns, end_ns, hits, baseline.shares, self.codes, self.logs, self.names)
+        return keys[failing], slots[failing], int(trials[0])
 
     def state(self) -> dict[str, Any]:
         """Everything learnt, with texts in place of codes. The ring and traces that wait are not part of it."""

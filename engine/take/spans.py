@@ -107,6 +107,11 @@ class Assembler:
         """Spans that wait for the rest of their trace."""
         return len(self._spans.time_ns)
 
+    @property
+    def busy(self) -> bool:
+        """Whether spans or records wait."""
+        return len(self._spans.time_ns) > 0 or len(self._logs.time_ns) > 0
+
     def take(self, window: Window) -> Joined:
         """Add a window's items and give out the traces that are complete at its end."""
         spans, logs = self._merged(window)
