@@ -113,6 +113,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What http.server itself refuses: malformed or overlong request lines and headers."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # else what it could not read is taken for HTTP/0.9: an answer without a head
         self._send(problem_response(Problem(HTTPStatus(code), "", message or HTTPStatus(code).phrase)), "")
 
     def work(self) -> None:
