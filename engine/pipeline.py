@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.evidence.absence import silent_services
 from engine.evidence.rows import Rows
 from engine.evidence.series import Latest, series_evidence
 from engine.evidence.traces import Traces
@@ -20,7 +21,7 @@ from engine.judge.context import build_context
 from engine.judge.incident import Incidents
 from engine.judge.resume import resume
 from engine.normal.learn import TrainedModel, TrainingJob, train
-from engine.records import Batch, Evidence, Family, Finding, Incident, Snapshot, Window
+from engine.records import MINUTE_NS, Batch, Evidence, Family, Finding, Incident, Snapshot, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.changes import Changes
@@ -54,6 +55,7 @@ class Engine:
         self.incidents = Incidents(settings)
         self.snapshot = Snapshot()
         self._latest = Latest(self.series, settings)
+        self._silent: list[Evidence] = []  # of the last whole minutes
         self._anomalies: Counter[tuple[str, str]] = Counter()
 
     def observe(self, batch: Batch, received_unix_ns: int) -> list[Incident]:
@@ -80,7 +82,8 @@ class Engine:
         series, texts = self._with(pending)
         evidence = self.traces.evidence(start_ns, end_ns, pending)
         found, flow = series_evidence(series, edges, start_ns, end_ns, spans=_has_spans(evidence))
-        evidence = self._wanted([*evidence, *found, *self._odd_rows(start_ns, end_ns)])
+        silent = silent_services(self.presence, start_ns, end_ns)
+        evidence = self._wanted([*evidence, *found, *silent, *self._odd_rows(start_ns, end_ns)])
         changes = {change.id: change for change in (*pending.changes, *self.changes.between(end_ns - self.settings.changes_ns, end_ns))}
         context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
         return conclude(evidence, edges, list(changes.values()), context, start_ns, end_ns, self.settings)
@@ -131,7 +134,9 @@ class Engine:
         edges = self.topology.edges(end_ns)
         evidence = self.traces.evidence(end_ns - settings.sliding_ns, end_ns)
         evidence += self._latest.evidence(edges, end_ns, spans=_has_spans(evidence))
-        evidence = self._wanted(evidence)
+        if end_ns % MINUTE_NS == 0:
+            self._silent = silent_services(self.presence, end_ns, end_ns)
+        evidence = self._wanted(evidence + self._silent)
         published = self.incidents.step(evidence, end_ns, self.explain, edges=edges, learning=self.presence.learning())
         abnormal = self.incidents.abnormal()
         self.traces.learn(end_ns - settings.quarantine_ns, abnormal)

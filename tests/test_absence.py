@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.evidence.absence import absence_evidence, point_counts
+from engine.evidence.absence import absence_evidence
 from engine.records import MINUTE_NS, SECOND_NS
-from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
-from engine.take.points import SeriesStore
+from engine.take.presence import Presence
 from tests.point_columns import Point, window
 
 ENDS = (1 + np.arange(62)) * MINUTE_NS
@@ -52,12 +51,12 @@ def test_a_service_that_was_silent_before_is_hardly_missed():
     assert seen[1][0].z < 2.2
 
 
-def test_points_are_counted_by_service_and_block():
+def test_items_are_counted_by_service_and_whole_minute():
     strings, resources = Strings(), Resources()
-    store = SeriesStore(strings, resources, EngineSettings())
+    presence = Presence(resources)
     points = [Point(60.0 * minute + 1, "load", 1, service=name) for minute in range(1, 4) for name in ("cart", "mail")]
-    store.take(window(points[:-1], strings, resources))
-    services, found, ends = point_counts(store, 60 * SECOND_NS, 240 * SECOND_NS)
+    presence.take(window(points[:-1], strings, resources))
+    services, found, ends = presence.counts("points", 240 * SECOND_NS)
     assert services == ["cart", "mail"]
     assert found.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert (ends // SECOND_NS).tolist() == [120, 180, 240]

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 
 from engine.records import F64, I64, MINUTE_NS, Evidence, Family
-from engine.take.points import SeriesStore
+from engine.take.presence import SIGNALS, Presence
 
 LEAST_BLOCKS: Final = 10  # of history in which the source sent anything
 LEAST_NATS: Final = 0.5
+LEAST_SILENT_NS: Final = 3 * MINUTE_NS
 
 
 def absence_evidence(source: str, services: Sequence[str], counts: F64, *, block_end_ns: I64, start_ns: int, end_ns: int) -> list[Evidence]:
@@ -63,15 +64,12 @@ def absence_evidence(source: str, services: Sequence[str], counts: F64, *, block
     return found
 
 
-def point_counts(store: SeriesStore, start_ns: int, end_ns: int, block_ns: int = MINUTE_NS) -> tuple[list[str], F64, I64]:
-    """Metric points by service and block, as `absence_evidence` takes them: services, counts [services, blocks], block_end_ns."""
-    services = sorted({key.service for key in store.keys if key.service})
-    number = {service: at for at, service in enumerate(services)}
-    of_row = np.array([number.get(key.service, -1) for key in store.keys], np.int64)
-    row, time, _ = store.history(None, start_ns, end_ns)
-    first = start_ns // block_ns
-    blocks = max(0, -(-end_ns // block_ns) - first)
-    good = of_row[row] >= 0
-    cell = of_row[row[good]] * blocks + time[good] // block_ns - first
-    counts = np.bincount(cell, minlength=len(services) * blocks).reshape(len(services), blocks).astype(np.float64)
-    return services, counts, (first + 1 + np.arange(blocks)) * block_ns
+def silent_services(presence: Presence, start_ns: int, end_ns: int) -> list[Evidence]:
+    """Absence in every signal, by whole minutes: at least the last three up to `end_ns`, as one or two may be a pause."""
+    end = end_ns // MINUTE_NS * MINUTE_NS
+    start = min(-(-start_ns // MINUTE_NS) * MINUTE_NS, end - LEAST_SILENT_NS)
+    found = []
+    for signal in SIGNALS:
+        services, counts, block_end_ns = presence.counts(signal, end)
+        found += absence_evidence(signal, services, counts, block_end_ns=block_end_ns, start_ns=start, end_ns=end)
+    return found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from engine.records import MINUTE_NS, ServiceStatus, Window
+from engine.records import F64, I64, MINUTE_NS, ServiceStatus, Window
 from engine.strings import Resources
 
 #: Minutes with items after which a service counts as learnt: with half as many, two causes of three are named right (engine/README.md).
 READY_MINUTES = 10
 SERVICES_MOST = 4096
+KEPT_MINUTES = 150
+SIGNALS = ("spans", "logs", "points")
 
 
 @dataclass(slots=True)
@@ -34,9 +37,13 @@ class Presence:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._seen: dict[str, _Seen] = {}
+        self._blocks: dict[str, dict[int, Counter[str]]] = {signal: {} for signal in SIGNALS}  # signal -> minute -> service -> items
 
     def take(self, window: Window) -> None:
         """Count a window's items."""
+        for blocks in self._blocks.values():
+            for minute in [minute for minute in blocks if minute < window.end_ns // MINUTE_NS - KEPT_MINUTES]:
+                del blocks[minute]
         for signal, columns in (("spans", window.spans), ("logs", window.logs), ("points", window.points)):
             if not len(columns.time_ns):
                 continue
@@ -52,6 +59,7 @@ class Presence:
         seen = self._seen.setdefault(resource.service, _Seen(first_ns=time_ns))
         setattr(seen, signal, getattr(seen, signal) + count)
         seen.last_ns = max(seen.last_ns, time_ns)
+        self._blocks[signal].setdefault(time_ns // MINUTE_NS, Counter())[resource.service] += count
         seen.version = resource.version or seen.version
         if time_ns // MINUTE_NS > seen.minute:
             seen.minute = time_ns // MINUTE_NS
@@ -60,6 +68,14 @@ class Presence:
     def learning(self) -> Mapping[str, float]:
         """Share of a service's normal behaviour that is learnt: 1 after ten minutes with items."""
         return {service: min(1.0, seen.minutes / READY_MINUTES) for service, seen in self._seen.items()}
+
+    def counts(self, signal: str, end_ns: int) -> tuple[list[str], F64, I64]:
+        """Items of a signal by service and whole minute up to `end_ns`: services, float64 [services, minutes], ends int64 [minutes]."""
+        blocks = {minute: counts for minute, counts in self._blocks[signal].items() if (minute + 1) * MINUTE_NS <= end_ns}
+        services = sorted({service for counts in blocks.values() for service in counts})
+        minutes = sorted(blocks)
+        table = np.array([[blocks[minute][service] for minute in minutes] for service in services], np.float64)
+        return services, table.reshape(len(services), len(minutes)), (np.array(minutes, np.int64) + 1) * MINUTE_NS
 
     def statuses(self) -> tuple[ServiceStatus, ...]:
         """All services, by name."""

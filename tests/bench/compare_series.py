@@ -23,7 +23,6 @@ from typing import Any
 import orjson
 import zstandard
 
-from engine.evidence.absence import absence_evidence, point_counts
 from engine.evidence.edge_gauge import edge_gauge_evidence, stopped_evidence
 from engine.evidence.metric import excess_evidence, excess_flow
 from engine.evidence.resource import utilisation_evidence
@@ -100,13 +99,10 @@ def accuracy(ranks: Sequence[int]) -> str:
 
 def at_fault(store: SeriesStore, start_ns: int, end_ns: int, services: Sequence[str]) -> Scores:
     """Scores of the families that need no call graph."""
-    names, counts, ends = point_counts(store, start_ns - HISTORY_NS, end_ns)
-    whole = start_ns // MINUTE_NS * MINUTE_NS
     return {
         "utilisation": by_service(utilisation_evidence(store, start_ns, end_ns), services),
         "latency": by_service(edge_gauge_evidence(store, start_ns, end_ns), services),
         "stopped": by_service(stopped_evidence(store, start_ns, end_ns), services),
-        "absence": by_service(absence_evidence("points", names, counts, block_end_ns=ends, start_ns=whole, end_ns=end_ns), services),
     }
 
 
