@@ -19,8 +19,9 @@ from engine.judge.context import ChangeContext
 from engine.records import Attribution, ChangeType, ChangeVerdict, ConfigChange, Verdict
 
 CONFIRMED_AT: Final = 0.8
-NAMED_AT: Final = 0.6
+NAMED_AT: Final = 0.5  # more than everything else together
 SUSPECT_AT: Final = 0.2
+SUSPECT_ELSE: Final = 0.1  # where nothing is named
 RULED_OUT_BELOW: Final = 0.05
 NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
@@ -57,8 +58,8 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
 
     over the changes, *none*, and a change that was never told (its share is nobody's, and ends inconclusive).
     A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
-    The answer is a change at p >= .6 with a mechanism (or half of the measured excess), "none" at p(none) >= .5, else "inconclusive".
-    A change is confirmed at .8 with a mechanism, suspect from .2 on (at most three), ruled out below .05.
+    The answer is a change at p >= .5 with a mechanism (or half of the measured excess), "none" at p(none) >= .5, else "inconclusive".
+    A change is confirmed at .8 with a mechanism, suspect from .2 on (.1 where nothing is named; at most three), ruled out below .05.
     """
     ordered = sorted({change.id: change for change in changes}.values(), key=lambda each: (each.time_ns, each.id))
     weighed = weigh(ordered, context)
@@ -90,7 +91,7 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
             verdict = Verdict.RULED_OUT
         elif not carrier and p >= CONFIRMED_AT and each.mechanism and answer == each.change.id:
             verdict = Verdict.CONFIRMED
-        elif not carrier and suspects < SUSPECTS_MOST and p >= SUSPECT_AT:
+        elif not carrier and suspects < SUSPECTS_MOST and p >= (SUSPECT_AT if answer != INCONCLUSIVE else SUSPECT_ELSE):
             verdict, suspects = Verdict.SUSPECT, suspects + 1
         verdicts.append(ChangeVerdict(each.change, p, verdict, each.reasons, each.terms))
     return Attribution(answer, tuple(verdicts), none_probability, none_reasons)

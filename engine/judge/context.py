@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,16 +10,14 @@ from typing import Final
 import numpy as np
 
 from engine.evidence.metric import ExcessFlow
-from engine.judge.attribution.onset import Departure, Sign, departures, root_weights, walk
+from engine.judge.attribution.onset import Departure, Sign, arrivals, departures, flooded, root_weights, walk
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
 from engine.take.texts import TextCount, TextKind, Texts
 
 BACK_NS: Final = 4 * HOUR_NS
-#: Series that count what comes in at an entry, and not what it sends or what fails.
-ARRIVALS: Final = re.compile(r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation", re.I)
-NO_ARRIVALS: Final = re.compile(r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency", re.I)
+USUAL_MOST: Final = 500
 EVIDENCE_Z: Final = 4.0  # evidence from here on is a sign of its service
 
 
@@ -78,6 +75,7 @@ class ChangeContext:
     outside_share: float = 0.0  # of the root's errors that name an outside host
     outside_host: str = ""
     known_services: tuple[str, ...] = ()
+    usual_texts: tuple[str, ...] = ()  # what services say in normal times, most frequent first
 
     def view(self, service: str) -> ServiceView:
         """What is known of a service; zeros where it shows nothing."""
@@ -111,7 +109,7 @@ def build_context(
     signs = _signs(evidence, risen, heard, involved, start_ns)
     onset_ns = walk(signs, start_ns, end_ns)
     earliest = min((each.before_ns for each in risen if each.time_ns == onset_ns), default=onset_ns)
-    roots = root_weights(signs, edges, onset_ns)
+    roots = root_weights(signs, edges, onset_ns, flooded(risen, edges))
     shares: Mapping[str, tuple[float, float]] = {}
     if flow is not None:
         shares = {name: (float(own), float(passed)) for name, own, passed in zip(flow.services, flow.own, flow.flow, strict=True)}
@@ -140,6 +138,9 @@ def build_context(
         load_service=load_service,
         outside_share=outside_share,
         outside_host=outside_host,
+        usual_texts=tuple(text for _, kind, text in sorted(before, key=lambda key: (-before[key], key)) if kind is TextKind.LOG)[
+            :USUAL_MOST
+        ],
         known_services=tuple(sorted(texts.senders - {""})),
     )
 
@@ -216,7 +217,7 @@ def _load(
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = each.service not in called and ARRIVALS.search(each.metric) and not NO_ARRIVALS.search(each.metric)
+        entry = each.service not in called and arrivals(each.metric)
         if each.kind == "requests" and entry and each.old > 0 and each.new > each.old and each.time_ns <= onset_ns + 5 * MINUTE_NS:
             if each.time_ns >= onset_ns - 15 * MINUTE_NS and each.new / each.old > ratio:
                 ratio, service = each.new / each.old, each.service

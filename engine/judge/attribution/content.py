@@ -24,6 +24,7 @@ TEXT_WEIGHTS: Final = {
 METRIC_WEIGHT: Final = 0.6
 CHANGED, KEPT, PATH, TITLE, NAMED = 1.0, 0.3, 0.4, 0.35, 1.0
 WHOLE: Final = 1.5  # a whole identifier beside its parts
+USUAL: Final = 0.35  # a word that is said in normal times, too
 IDF_MOST: Final = 2.5
 SCALE: Final = 2.5
 FACTOR: Final = 2.2
@@ -35,10 +36,7 @@ FRAME: Final = re.compile(
 FUNCTION: Final = re.compile(r"(?:\bin |\bat |\s|\.|::|^)([A-Za-z_]\w{3,})(?=\s*\(|\s+at\b|\s*$|\s*\n)", re.M)
 #: Words of every program and every message: they tie nothing to anything.
 COMMON: Final = frozenset(
-    "the and for not with from that this was has have are but can will into over new set get add use value values name names type types string int bool float list map data error errors err fail failed failure "
-    "exception runtime return func function def class public private static const var let val self async await import package null nil none true false request requests response http https api code status call called "
-    "calls service services server client time timed out log logger info warn warning message msg key file line text result item items object context ctx java lang org com exc net util main app src test tests "
-    "user users count total rate per second seconds minute p50 p90 p95 p99 duration latency while during after before when than does did its all one two more less".split()
+    ["the", "and", "for", "not", "with", "from", "that", "this", "was", "has", "have", "are", "but", "can", "will", "into", "over", "new", "set", "get", "add", "use", "value", "values", "name", "names", "type", "types", "string", "int", "bool", "float", "list", "map", "data", "error", "errors", "err", "fail", "failed", "failure", "exception", "runtime", "return", "func", "function", "def", "class", "public", "private", "static", "const", "var", "let", "val", "self", "async", "await", "import", "package", "null", "nil", "none", "true", "false", "request", "requests", "response", "http", "https", "api", "code", "status", "call", "called", "calls", "service", "services", "server", "client", "time", "timed", "out", "log", "logger", "info", "warn", "warning", "message", "msg", "key", "file", "line", "text", "result", "item", "items", "object", "context", "ctx", "java", "lang", "org", "com", "exc", "net", "util", "main", "app", "src", "test", "tests", "user", "users", "count", "total", "rate", "per", "second", "seconds", "minute", "p50", "p90", "p95", "p99", "duration", "latency", "while", "during", "after", "before", "when", "than", "does", "did", "its", "all", "one", "two", "more", "less"]
 )  # fmt: skip
 
 
@@ -55,12 +53,15 @@ def query_of(context: ChangeContext) -> dict[str, float]:
     names = {word for service in context.known_services for word in words(service)} | {
         service.lower() for service in context.known_services
     }
+    if context.outside_host:  # that a client names its own provider says nothing
+        names |= terms(context.outside_host)
+    usual = {term for text in context.usual_texts for term in terms(text)}
     weights: dict[str, float] = {}
 
     def add(text: str, weight: float) -> None:
         for term in terms(text):
             if term not in names and term not in COMMON:
-                weights[term] = max(weights.get(term, 0.0), weight)
+                weights[term] = max(weights.get(term, 0.0), weight * (USUAL if term in usual else 1.0))
 
     for said in context.texts:
         add(said.text, said.weight * TEXT_WEIGHTS[said.kind])

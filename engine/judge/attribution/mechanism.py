@@ -56,12 +56,12 @@ PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
 CALLS_OUT: Final = re.compile(
-    r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*[.:]{1,2}\w+\(|\bawait\s+\w+"
+    r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:[.:]{1,2}\w+)+\(|\bawait\s+\w+"
     r"|\.(execute|find_?(by|one|all|first)?\w*|where|load\w*|save|send\w*|post|put|exec\w*|invoke|publish|get_?\w+)\(",
     re.I,
 )
 PRELOAD: Final = re.compile(
-    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|data_?loader|\bin\s*\(|multi_?get|mget|pipelin|denormali",
+    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|loaders?\b|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
     re.I,
 )
 CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
@@ -96,9 +96,15 @@ SCHEMA: Final = re.compile(
 DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
 SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|where)\b|\bwhere\b.+=|\border by\b|\bjoin\b", re.I)
 INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
+NETWORK: Final = re.compile(
+    r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b|\backl\b|allow_?list|deny_?list|iptables|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
+    re.I,
+)
+PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
+WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)
 CONVERT: Final = re.compile(
-    r"\b(int|float|double|long|string|str|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f|s|string)|cast|convert|round|floor|encode|decode|unix|timestamp|timezone|utc|milli\w*|cents?)\b\s*[(<.!]",
+    r"\b(int|float|double|long|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f)|cast|convert|round\w*|floor|ceil|truncate|set_?scale|big_?decimal|to_?double|from_?iso\w*|decode|unix|timestamp|time_?zone|tz_?info|utc|milli\w*|cents?)\b\s*[(<.!=]",
     re.I,
 )
 
@@ -158,6 +164,11 @@ WORDS: Final = {
     "query": "many or slow queries",
     "cpu": "a busy processor",
     "lag": "growing backlogs",
+    "data": "values that do not agree",
+    "type": "values of the wrong type",
+    "health": "failing health checks",
+    "certificate": "certificates",
+    "disk": "full disks",
     "fanout": "more requests behind it",
     "idle": "fewer requests behind it",
     "latency": "longer times",
@@ -250,25 +261,31 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
     if _net(STRICT, hunk) > 0:
         yield Mechanism("is stricter than before", {"parse": 1.3, "auth": 1.1, "errors": 0.7, "missing": 0.7, "exhausted": 0.4})
     if any(map(CONDITION.search, added)) and any(map(CONDITION.search, removed)):
-        yield Mechanism("changes a condition", {"auth": 1.2, "errors": 0.5, "null": 0.4, "missing": 0.4, "route": 0.6})
+        yield Mechanism("changes a condition", {"auth": 1.2, "data": 0.9, "errors": 0.5, "null": 0.4, "missing": 0.4, "route": 0.6})
     if any(map(LOOKUP.search, removed)) and any(map(LOOKUP.search, added)):
         yield Mechanism("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4})
-    if any(map(CONVERT.search, removed)) and any(map(CONVERT.search, added)):
-        yield Mechanism("converts values differently", {"parse": 1.0, "errors": 0.4})
+    if any(map(CONVERT.search, (*removed, *added))):
+        yield Mechanism("converts values differently", {"data": 1.7, "type": 1.7, "parse": 0.9, "errors": 0.3})
+    elif any(map(WRITTEN.search, (*removed, *added))):
+        yield Mechanism("writes values differently", {"type": 1.2, "parse": 1.0, "errors": 0.2})
+    if any(map(NETWORK.search, (*removed, *added))):
+        yield Mechanism("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7})
+    if any(map(PROBE.search, (*removed, *added, *hunk.kept, hunk.place))):
+        yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0, "idle": 0.8})
 
 
 def _io_in_loop(hunk: Hunk) -> bool:
-    """A loop, before or among the added lines, and more calls out behind it than were removed."""
-    if _net(CALLS_OUT, hunk) <= 0:
-        return False
-    looped = any(LOOP.search(line) for line in hunk.kept)
-    for line in hunk.added:
-        if looped and CALLS_OUT.search(line):
-            return True
-        looped = looped or bool(LOOP.search(line))
-        if looped and LOOP.search(line) and CALLS_OUT.search(line):
-            return True
-    return False
+    """More calls out in a loop, before or among the lines, than were removed."""
+    around = any(LOOP.search(line) for line in hunk.kept)
+
+    def looped(lines: tuple[str, ...]) -> int:
+        inside, calls = around, 0
+        for line in lines:
+            inside = inside or bool(LOOP.search(line))
+            calls += inside and bool(CALLS_OUT.search(line))
+        return calls
+
+    return looped(hunk.added) > looped(hunk.removed)
 
 
 def _of_edit(edit: Edit) -> Mechanism | None:

@@ -17,6 +17,11 @@ STATUS_WORDS: Final = re.compile(
     r"\b(we are|we're|we have)\b.*\b(investigat|observ|monitor|identif|experienc)|investigating (increased|elevated)|(incident|outage|degrad\w+|error rates?|elevated)\b.*\b(investigat|monitor|mitigat|recover|resolved)",
     re.I,
 )
+PRIVATE: Final = re.compile(
+    r"\.(internal|local|localdomain|lan|corp|intra|private|svc|cluster|home|test|default)(\.|$)"
+    r"|^(10|127|169\.254|192\.168|172\.(1[6-9]|2\d|3[01]))\.|^\[?f[cde]",
+    re.I,
+)
 MACHINES: Final = (
     (re.compile(r"no space left|disk ?pressure|disk (is )?full|read-only file system|i/o error|inodes?", re.I), "disks"),
     (re.compile(r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling", re.I), "machines"),
@@ -26,12 +31,21 @@ MACHINES: Final = (
 )  # fmt: skip
 
 
+def is_public(host: str) -> bool:
+    """Whether a name can be someone else's: not of a private domain, no bare word, no private address.
+
+    >>> is_public("api.example.com"), is_public("db.internal"), is_public("redis"), is_public("10.0.0.7")
+    (True, False, False, False)
+    """
+    return "." in host and not PRIVATE.search(host)
+
+
 def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, ...]]:
     """Nats for "no change did it", and the reasons.
 
     base .5 (-2.5 for measured incidents without diffs)
     + load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured: min(3, 3 log2 r) from 1.1 on
-    + outside: 1 + 3 share where at least half of the root's errors name an outside host or database
+    + outside: 1 + 3 share where at least half of the root's errors name a host outside; .5 + share if its name is private
     + a status page speaks of trouble 1.5; disks, machines, certificates, failover, network 2
     """
     nats, reasons = BASE_BARE if bare and context.measured else BASE, []
@@ -44,7 +58,8 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
         nats += 2 + 0.5 * math.log2(ratio)
         reasons.append(f"{context.load_service} gets {ratio:.2g} times its usual requests")
     if context.outside_share >= OUTSIDE_FROM:
-        nats += 1 + 3 * context.outside_share
+        # a host of our own may be out of reach because of a change of ours
+        nats += 1 + 3 * context.outside_share if is_public(context.outside_host) else 0.5 + context.outside_share
         reasons.append(f"{context.outside_share:.0%} of the errors of {context.root} name {context.outside_host}, which is outside")
     status = next((said for said in context.texts if not said.usual and STATUS_WORDS.search(said.text)), None)
     if status is not None:

@@ -21,6 +21,7 @@ GAP_NS: Final = 15 * MINUTE_NS
 BACK_NS: Final = 120 * MINUTE_NS  # the walk goes back no further
 FADE_SECONDS: Final = 900.0
 CALLEE_SICK: Final = 0.35
+FLOOD_RATIO: Final = 1.5
 HISTORY_LEAST: Final = 12
 QUIET_NS: Final = 20 * MINUTE_NS  # before the window, that are not history yet: onsets come before alerts
 DEPART_Z: Final = 5.0
@@ -31,7 +32,7 @@ STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
 KINDS: Final = (
     ("errors", re.compile(r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust|unavailab|success|availab|oom|crash|restart")),
     ("saturation", re.compile(r"pool|queue|backlog|lag_|_lag|in_use|in_flight|pending|utili[sz]ation|cpu|memory|heap|disk|busy|saturat|connections|threads|gc_|lock|depth|oldest")),
-    ("latency", re.compile(r"latenc|duration|response_?time|seconds|_ms\b|millis|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|age")),
+    ("latency", re.compile(r"latenc|duration|response_?time|seconds|_ms\b|millis|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|(?<![a-z])age(?![a-z])")),
     ("requests", re.compile(r"requests?|rps|qps|per_sec|per_min|throughput|calls|rate\b|published|jobs|hits|messages|records|count|total")),
 )  # fmt: skip
 
@@ -44,6 +45,22 @@ def series_kind(metric: str) -> str:
     """
     name = re.sub(r"[.\-/]", "_", re.sub(r"([a-z])([A-Z])", r"\1_\2", metric)).lower()
     return next((kind for kind, words in KINDS if words.search(name)), "other")
+
+
+#: Series that count what comes in, and not what is sent or what fails.
+ARRIVALS: Final = re.compile(r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation", re.I)
+NO_ARRIVALS: Final = re.compile(
+    r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
+)
+
+
+def arrivals(metric: str) -> bool:
+    """Whether a series counts requests that come in.
+
+    >>> arrivals("http.server.requests"), arrivals("db_requests_out")
+    (True, False)
+    """
+    return bool(ARRIVALS.search(metric)) and not NO_ARRIVALS.search(metric)
 
 
 class Sign(NamedTuple):
@@ -144,29 +161,51 @@ def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:
     return before[at]
 
 
-def root_weights(signs: Sequence[Sign], edges: Iterable[TopologyEdge], onset_ns: int) -> Mapping[str, float]:
+def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozenset[str]:
+    """Services that get at least 1.5 times their requests without their callers getting more: one of the callers asks too often."""
+    ratio: dict[str, float] = {}
+    for each in risen:
+        if each.kind == "requests" and each.old > 0 and arrivals(each.metric):
+            ratio[each.service] = max(ratio.get(each.service, 1.0), each.new / each.old)
+    callers: dict[str, set[str]] = {}
+    for edge in edges:
+        if edge.caller != edge.callee:
+            callers.setdefault(edge.callee, set()).add(edge.caller)
+    return frozenset(
+        service
+        for service, grown in ratio.items()
+        if grown >= FLOOD_RATIO and callers.get(service) and all(ratio.get(caller, 1.0) < 0.6 * grown for caller in callers[service])
+    )
+
+
+def root_weights(
+    signs: Sequence[Sign], edges: Iterable[TopologyEdge], onset_ns: int, overrun: frozenset[str] = frozenset()
+) -> Mapping[str, float]:
     """R(s) of every service with a sign at or after the onset.
 
-    A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing.
+    A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing;
+    one that is overrun (`flooded`) is the sufferer.
     """
     first: dict[str, int] = {}
     sick: dict[str, int] = {}
     for sign in signs:
-        if sign.time_ns < onset_ns:
+        if sign.time_ns < onset_ns - SECOND_NS:
             continue
-        weight_ns = sign.time_ns
-        first[sign.service] = min(first.get(sign.service, weight_ns), weight_ns)
+        first[sign.service] = min(first.get(sign.service, sign.time_ns), sign.time_ns)
         if sign.kind != "requests":
-            sick[sign.service] = min(sick.get(sign.service, weight_ns), weight_ns)
+            sick[sign.service] = min(sick.get(sign.service, sign.time_ns), sign.time_ns)
     callees: dict[str, set[str]] = {}
     for edge in edges:
         if edge.caller != edge.callee:
             callees.setdefault(edge.caller, set()).add(edge.callee)
     weights = {}
     for service, time_ns in first.items():
-        weight = math.exp(-(time_ns - onset_ns) / SECOND_NS / FADE_SECONDS)
-        if service not in sick or any(
-            callee in sick and sick[callee] <= sick[service] + 5 * MINUTE_NS for callee in callees.get(service, ())
+        weight = math.exp(-max(0, time_ns - onset_ns) / SECOND_NS / FADE_SECONDS)
+        below = callees.get(service, set()) - overrun
+        if (
+            service not in sick
+            or service in overrun
+            or any(callee in sick and sick[callee] <= sick[service] + 5 * MINUTE_NS for callee in below)
         ):
             weight *= CALLEE_SICK
         weights[service] = weight

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from engine.judge.attribution.files import is_shared, service_of_file
+from engine.judge.attribution.diff import TOKEN
+from engine.judge.attribution.files import is_shared, name_words, service_of_file
 from engine.judge.attribution.time import Live
 from engine.judge.context import ChangeContext, ServiceView
 from engine.records import ChangeType, ConfigChange
@@ -16,6 +17,7 @@ MEASURED_LEAST: Final = 0.02
 UNRELATED: Final = 0.2
 RELATED: Final = 0.3
 SHARED: Final = 0.5
+NAMES: Final = 0.8  # shared code or configuration that names the root
 #: What tells views of one thing apart: its resource type, its client, its remote end.
 ENTITY: Final = re.compile(r"_AWS::|_remote$|_client$|_Database::|[-_](client|remote|db|cache|replica|proxy|canary|primary)$", re.I)
 
@@ -35,7 +37,7 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     Measured (excess flow), q the largest of the service's own share and .9 x that of all views of it:
         reach = max(.02, min(1, q + .1 max(0, flow - q)))
     Estimated, R the root weight of the services it went live in, relative to the likeliest root:
-        reach = max(R, .5 for shared code, .3 where a service calls or is called by the root, .2)
+        reach = max(R, .8 for shared code that names the root, .5 for shared code, .3 where a service calls or is called by the root, .2)
     """
     touched = dict.fromkeys(live.services)
     owners = {service for file in change.files if (service := service_of_file(file, context.known_services))}
@@ -61,14 +63,27 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     if best < RELATED and linked.intersection(touched):
         best, why = RELATED, f"touches {sorted(linked.intersection(touched))[0]}, next to {root}"
     # shared code that only went where nothing is wrong is no more than related
-    near = (
-        not touched or not context.known_services or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)
-    )
-    if shared and not near and best < RELATED:
+    # what sends nothing is infrastructure; it cannot be said to show nothing
+    unseen = any(name not in context.known_services for name in touched)
+    near = not touched or unseen or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)
+    if shared and best < NAMES and names(change, root):
+        best, why = NAMES, f"touches code or configuration that services share, and names {root}"
+    elif shared and not near and best < RELATED:
         best, why = RELATED, f"touches shared code, carried by {next(iter(touched))} only, which shows nothing"
     elif shared and near and best < SHARED:
         best, why = SHARED, "touches code or configuration that services share"
     return math.log(min(1.0, best)), why
+
+
+def names(change: ConfigChange, service: str) -> bool:
+    """Whether changed lines or paths name a service.
+
+    >>> names(ConfigChange("c", 0, ChangeType.CODE, diff="-  allow = [var.pricing_sg]"), "pricing")
+    True
+    """
+    own = name_words(service.rpartition("/")[2])
+    lines = [line[1:] for line in change.diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return bool(own) and any(set(own) <= set(name_words(token)) for text in (*lines, *change.files) for token in TOKEN.findall(text))
 
 
 def _measured(service: str, views: Iterable[ServiceView]) -> tuple[float, float]:

@@ -29,6 +29,9 @@ TEXTS: Final = (
     ("cache", r"cache|evict|\bmiss(es)?\b"),
     ("disk", r"no space|disk|read-only file|i/o error|inode"),
     ("certificate", r"certificate|x509|\btls\b|\bssl\b|handshake"),
+    ("data", r"mismatch|does not (balance|match|agree|add up)|differ|inconsisten|incorrect|wrong|unequal|checksum|duplicate|negative|overflow|precision|corrupt"),
+    ("type", r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable|iterable|callable|serializable)|expected .{1,40}(got|but)|unhashable"),
+    ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
     ("query", r"quer(y|ies)|\bselect\b|\bsql\b|statement|activerecord"),
 )  # fmt: skip
 #: What the name of a series says on top.
@@ -39,7 +42,8 @@ NAMES: Final = (
     ("exhausted", r"pool|queue|connections|threads|in_use|in_flight|pending|busy|descriptors"),
     ("cache", r"cache|hit_ratio|miss"),
     ("query", r"db_|sql|quer"),
-    ("lag", r"lag|backlog|oldest|age_|_age|depth|rebalance"),
+    ("lag", r"lag(?![a-z])|backlog|oldest|(?<![a-z])age(?![a-z])|depth|rebalance"),
+    ("health", r"ready|healthy|available_(replicas|pods)|(?<![a-z])up(?![a-z])|alive"),
     ("timeout", r"timeout"),
     ("crash", r"restart|panic|crash|oom"),
     ("auth", r"401|403|auth|denied"),

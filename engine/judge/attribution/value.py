@@ -34,8 +34,39 @@ ABSENT: Final = re.compile(
 #: More than a plain word.
 PARTED: Final = re.compile(r"[a-zA-Z][_/.:\- ]\S|[a-z][A-Z]|\d|\S{12}")
 COMMON_NAMES: Final = frozenset(
-    "error errors field fields value values name type string user users request response service function module method table column "
-    "object json null none true false data message status required missing unknown".split()
+    [
+        "error",
+        "errors",
+        "field",
+        "fields",
+        "value",
+        "values",
+        "name",
+        "type",
+        "string",
+        "user",
+        "users",
+        "request",
+        "response",
+        "service",
+        "function",
+        "module",
+        "method",
+        "table",
+        "column",
+        "object",
+        "json",
+        "null",
+        "none",
+        "true",
+        "false",
+        "data",
+        "message",
+        "status",
+        "required",
+        "missing",
+        "unknown",
+    ]
 )
 
 
@@ -87,6 +118,8 @@ def _verbatim(diff: Diff, context: ChangeContext) -> tuple[float, str]:
     """A changed literal that the errors say; a plain word is none, nor is a message that is logged."""
     lines = [line for line in (*diff.added, *diff.removed) if not TELLS.search(line)]
     literals = sorted({found.strip("\"'`") for line in lines for found in LITERAL.findall(line)})
+    usual = "\n".join(context.usual_texts).lower()
+    literals = [literal for literal in literals if literal.lower() not in usual]
     for said in context.texts:
         if said.usual or said.kind is TextKind.STATEMENT:
             continue
