@@ -117,7 +117,7 @@ def build_context(
     views = _views(evidence, roots, shares)
     root = views[0].service if views else ""
     during = texts.counts(min(onset_ns, start_ns) - MINUTE_NS, end_ns)
-    before = {(each.service, each.kind, each.text): each.count for each in texts.counts(start_ns - BACK_NS, onset_ns - MINUTE_NS)}
+    before = {(each.service, each.kind, each.text): each.records for each in texts.counts(start_ns - BACK_NS, onset_ns - MINUTE_NS)}
     said = _symptom_texts(during, before, {view.service: view for view in views})
     load_ratio, load_service = _load(flow, risen, store, edges, root, onset_ns, end_ns)
     outside_share, outside_host = _outside(during, root, texts.senders)
@@ -197,7 +197,7 @@ def _symptom_texts(
         share = max(view.root, view.own) / most if view else 0.05
         usual = before.get((each.service, each.kind, each.text), 0)
         weight = max(0.1, share) * (0.35 if usual else 1.0) * (0.7 if each.level == SEVERITY_WARN and each.kind is TextKind.LOG else 1.0)
-        said.append(SymptomText(each.service, each.kind, each.text, weight, each.count, bool(usual)))
+        said.append(SymptomText(each.service, each.kind, each.text, weight, each.records, bool(usual)))
     return tuple(sorted(said, key=lambda text: (-text.weight, text.service, text.kind, text.text)))
 
 
@@ -234,9 +234,9 @@ def _outside(during: Sequence[TextCount], root: str, known: set[str]) -> tuple[f
         if each.kind is TextKind.PEER:
             inside = each.text in known and each.level not in (PeerKind.EXTERNAL, PeerKind.DATABASE)
             if each.text and not inside:
-                hosts[each.text] = hosts.get(each.text, 0) + each.count
-                named += each.count
-            total += each.count
+                hosts[each.text] = hosts.get(each.text, 0) + each.records
+                named += each.records
+            total += each.records
     if not hosts or not total:
         return 0.0, ""
     host = max(sorted(hosts), key=lambda name: hosts[name])

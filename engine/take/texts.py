@@ -50,7 +50,7 @@ class TextCount(NamedTuple):
     kind: TextKind
     text: str
     level: int
-    count: int
+    records: int
     first_ns: int  # in the stretch
     last_ns: int
     first_ever_ns: int
@@ -64,7 +64,7 @@ class _Rows:
 
 
 class Texts:
-    """Bounded in texts (later ones are counted in `overflowed`), in rows and in age (`changes_ns`: as far back as changes are looked up)."""
+    """Bounded in texts (later ones are counted in `overflowed`), in rows and in age (`changes_ns`)."""
 
     def __init__(self, strings: Strings, resources: Resources, settings: EngineSettings, *, cap: int = KEYS_CAP) -> None:
         self.overflowed = 0
@@ -111,7 +111,7 @@ class Texts:
             # a text that began in the stretch began at its first record, not at its slot
             begun = max(first, self._first_ns[key])
             result.append(TextCount(service, TextKind(kind), text, level, size, begun, last, self._first_ns[key]))
-        return sorted(result, key=lambda each: (-each.count, each.service, each.kind, each.text, each.level))
+        return sorted(result, key=lambda each: (-each.records, each.service, each.kind, each.text, each.level))
 
     def _logs(self, logs: LogColumns) -> tuple[I64, I64]:
         loud = logs.severity >= SEVERITY_WARN

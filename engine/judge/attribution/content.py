@@ -31,7 +31,8 @@ FACTOR: Final = 2.2
 FRAME_FILE: Final = 1.5
 FRAME_FUNCTION: Final = 1.5
 FRAME: Final = re.compile(
-    r"([\w.-]+\.(?:py|java|kt|scala|go|rs|rb|php|jsx?|mjs|cjs|tsx?|vue|cs|cpp|cc|c|hpp|h|swift|ex|exs|erl|lua|pl|dart|groovy|clj))(?:[:(#]|\b)(\d+)?"
+    r"([\w.-]+\.(?:py|java|kt|scala|go|rs|rb|php|jsx?|mjs|cjs|tsx?|vue|cs|cpp|cc|c|hpp|h|swift|ex|exs|erl|lua"
+    r"|pl|dart|groovy|clj))(?:[:(#]|\b)(\d+)?"
 )
 FUNCTION: Final = re.compile(r"(?:\bin |\bat |\s|\.|::|^)([A-Za-z_]\w{3,})(?=\s*\(|\s+at\b|\s*$|\s*\n)", re.M)
 #: Words of every program and every message: they tie nothing to anything.

@@ -10,26 +10,33 @@ DOCS: Final = re.compile(
     r"(^|/)(docs?|documentation|runbooks?|adr)/|\.(md|rst|adoc)$|(^|/)(readme|license|notice|changelog|codeowners|authors)[\w.]*$", re.I
 )
 TESTS: Final = re.compile(
-    r"(^|/)(tests?|specs?|testdata|fixtures?|__tests__|e2e|mocks?|golden)/|[._-](test|tests|spec)\.\w+$|(^|/)test_[\w-]+\.\w+$|Tests?\.(java|kt|cs|scala)$|(^|/)conftest\.py$",
+    r"(^|/)(tests?|specs?|testdata|fixtures?|__tests__|e2e|mocks?|golden)/|[._-](test|tests|spec)\.\w+$|(^"
+    r"|/)test_[\w-]+\.\w+$|Tests?\.(java|kt|cs|scala)$|(^|/)conftest\.py$",
     re.I,
 )
 CI: Final = re.compile(
-    r"(^|/)\.(github|gitlab|circleci|buildkite|husky|vscode|idea)[/.]|(^|/)(jenkinsfile|\.travis\.yml|\.?golangci[\w.]*|\.?eslint[\w.]*|\.?prettier[\w.]*|\.editorconfig|\.gitignore|\.pre-commit[\w.-]*)$|lint[\w.]*\.(ya?ml|toml|json)$",
+    r"(^|/)\.(github|gitlab|circleci|buildkite|husky|vscode|idea)[/.]|(^|/)(jenkinsfile|\.travis\.yml|\.?golangci[\w.]*"
+    r"|\.?eslint[\w.]*|\.?prettier[\w.]*|\.editorconfig|\.gitignore|\.pre-commit[\w.-]*)$|lint[\w.]*\.(ya?ml"
+    r"|toml|json)$",
     re.I,
 )
 LOOKS: Final = re.compile(
-    r"\.(css|scss|less|sass|svg|png|jpe?g|gif|ico|woff2?|html?|erb|hbs|ejs|twig|jinja2?|po|pot)$|(^|/)(locales?|i18n|translations?|assets|static|styles?|themes?)/|(^|/)(theme|palette|colors?|styles?)\.\w+$",
+    r"\.(css|scss|less|sass|svg|png|jpe?g|gif|ico|woff2?|html?|erb|hbs|ejs|twig|jinja2?|po|pot)$|(^|/)(locales?"
+    r"|i18n|translations?|assets|static|styles?|themes?)/|(^|/)(theme|palette|colors?|styles?)\.\w+$",
     re.I,
 )
 ELSEWHERE: Final = re.compile(
     r"(^|[/_.-])(staging|stage|dev|development|sandbox|qa|local|preview|examples?|tools?|scripts?)([/_.-]|$)", re.I
 )
 MODULES: Final = re.compile(
-    r"(^|/)(go\.(mod|sum)|package(-lock)?\.json|yarn\.lock|pnpm-lock\.yaml|requirements[\w.-]*\.txt|poetry\.lock|uv\.lock|pipfile(\.lock)?|cargo\.(toml|lock)|gemfile(\.lock)?|composer\.(json|lock)|pom\.xml|build\.gradle(\.kts)?|libs\.versions\.toml|[\w.-]+\.csproj|mix\.(exs|lock)|constraints\.txt)$",
+    r"(^|/)(go\.(mod|sum)|package(-lock)?\.json|yarn\.lock|pnpm-lock\.yaml|requirements[\w.-]*\.txt|poetry\.lock"
+    r"|uv\.lock|pipfile(\.lock)?|cargo\.(toml|lock)|gemfile(\.lock)?|composer\.(json|lock)|pom\.xml|build\.gradle(\.kts)?"
+    r"|libs\.versions\.toml|[\w.-]+\.csproj|mix\.(exs|lock)|constraints\.txt)$",
     re.I,
 )
 SHARED: Final = re.compile(
-    r"^(pkg|libs?|shared|common|internal|core|platform|packages|vendor|contracts?|schemas?|protos?|protobuf|api|idl|models?|sdk|third_party|infra|deploy|terraform|helm|charts|k8s|config)(/|$)|^[\w.-]+$",
+    r"^(pkg|libs?|shared|common|internal|core|platform|packages|vendor|contracts?|schemas?|protos?|protobuf"
+    r"|api|idl|models?|sdk|third_party|infra|deploy|terraform|helm|charts|k8s|config)(/|$)|^[\w.-]+$",
     re.I,
 )
 #: Words that make part of a service's name and tell nothing.

@@ -11,8 +11,10 @@ from engine.judge.attribution.files import CI, DOCS, ELSEWHERE, LOOKS, MODULES, 
 from engine.records import ChangeType, ConfigChange
 
 TELLS: Final = re.compile(
-    r"\b(log(ger|ging|s)?|slog|console|_?log)\b\s*([.(=]|->|::)|\blog_\w+\(|\bprint(ln|f)?\(|\becho\b|\b(counter|gauge|histogram|summary|timer|meter|metrics?)\b"
-    r"|(\.|->|::)(observe|inc|increment|record|labels|with_?fields?|info|debug|warn|error)\(|\bset_?attributes?\(|\bspan\.|prometheus|statsd|annotat",
+    r"\b(log(ger|ging|s)?|slog|console|_?log)\b\s*([.(=]|->|::)|\blog_\w+\(|\bprint(ln|f)?\(|\becho\b|\b(counter"
+    r"|gauge|histogram|summary|timer|meter|metrics?)\b"
+    r"|(\.|->|::)(observe|inc|increment|record|labels|with_?fields?|info|debug|warn|error)\(|\bset_?attributes?\("
+    r"|\bspan\.|prometheus|statsd|annotat",
     re.I,
 )
 #: Lines that stand around a message and do nothing themselves.

@@ -9,120 +9,52 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from engine.judge.attribution.diff import Diff, Hunk, spaced
+from engine.judge.attribution.diff import Diff, Hunk
 from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.inert import TELLS, bump
+from engine.judge.attribution.marks import (
+    ACQUIRE,
+    ADDRESS,
+    ASSERTION,
+    ASYNC,
+    BLOCKING,
+    CACHE,
+    CALLS_OUT,
+    CLEANUP,
+    CONDITION,
+    CONVERT,
+    COSTLY,
+    DECODES,
+    DEREFERENCE,
+    ENDLESS,
+    GLOBAL,
+    GROWS,
+    GUARD,
+    INDEX_GONE,
+    LIMIT,
+    LOCK,
+    LOOKUP,
+    LOOP,
+    NETWORK,
+    PAUSE,
+    PRELOAD,
+    PROBE,
+    SCHEMA,
+    SQL,
+    STRICT,
+    WRITTEN,
+)
+from engine.judge.attribution.numbers import Mechanism, against, of_number
 from engine.records import ChangeType, ConfigChange
 
 MOST: Final = 2.0
 CONFIRMS: Final = 0.5  # a mechanism worth naming
-WRONG_WAY: Final = -0.8
-LOOSENING: Final = 0.6
 SECOND: Final = 0.3  # what a second mechanism adds
 ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism explains
 
 
-class Mechanism(NamedTuple):
-    """Something that a change does. `fits`: nats by kind of symptom, when it is there in full."""
-
-    what: str
-    fits: Mapping[str, float]
-
-
-GUARD: Final = re.compile(
-    r"\bif\b.*\b(null|nil|none|undefined|nullptr|empty|is_?(some|none|null|nil|empty|present))\b|\bif\b.*\b(len|size|length|count)\b.*[<>=]|\?\.|\bOptional\b|\.or_?else|unwrap_or"
-    r"|\?\?|&\.|\b(try|catch|except|rescue|recover)\b|\bif err\b|\.get\([^()]+,[^()]+\)|get_?or_?default|\bif let\b|\blet Some\b|\bguard let\b|\b(present|blank)\?|\bunless\b.*nil",
-    re.I,
-)
-ASSERTION: Final = re.compile(r"\.unwrap\(\)|\.expect\(|!!(\.|\)|$)|\w!\.|\bas!\s|\.get\(\)(?=\.)|\[0\]\.|\.first\(\)\.|\bforce")
-DEREFERENCE: Final = re.compile(r"\b\w+(?:(?:\.|->)\w+(?:\(\))?){2,}")
-CLEANUP: Final = re.compile(
-    r"\bdefer\b|\.(close|release|unlock|dispose|cancel|rollback|disconnect|destroy|stop|end|shutdown|detach|unsubscribe|recycle|evict|expire)(all|async|_all)?\(|\bcancel\(\)"
-    r"|\busing\b|\bwith\b.*\b\w*(session|open|connect|lock|pool|scope|cursor|client|transaction)\w*|\bfinally\b|\bensure\b|\bfree\(|remove_?listener|clear_?(interval|timeout)|\btry\s*\(",
-    re.I,
-)
-ADDRESS: Final = re.compile(r"^[/\w.:-]*(/|://|:\d{2,5}\b)|^[\w-]+(\.[\w-]+)+$")
-ACQUIRE: Final = re.compile(
-    r"\b(open|connect|acquire|borrow|checkout|get_?connection|new_?client|subscribe|add_?listener|set_?interval|session_?factory|begin)\w*\(",
-    re.I,
-)
-LIMIT: Final = re.compile(
-    r"\blimit\b|\bmax_?\w*|\btimeout\w*|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle|semaphore|\btake\(|\bcap\b|maxsize",
-    re.I,
-)
-PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
-LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
-ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
-CALLS_OUT: Final = re.compile(
-    r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:[.:]{1,2}\w+)+\(|\bawait\s+\w+"
-    r"|\.(execute|find_?(by|one|all|first)?\w*|where|load\w*|save|send\w*|post|put|exec\w*|invoke|publish|get_?\w+)\(",
-    re.I,
-)
-PRELOAD: Final = re.compile(
-    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|loaders?\b|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
-    re.I,
-)
-CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
-LOCK: Final = re.compile(
-    r"\b\w*(lock|mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
-    re.I,
-)
-BLOCKING: Final = re.compile(
-    r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep|block_on|runBlocking|\.block\(\)|spin"
-)
-ASYNC: Final = re.compile(
-    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool", re.I
-)
-GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
-GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-Z_]{3,}\b|registry|history|seen|buffer", re.I)
-COSTLY: Final = re.compile(
-    r"regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash|pbkdf|bcrypt|scrypt|compress|reflect|levenshtein|contains\(",
-    re.I,
-)
-STRICT: Final = re.compile(
-    r"\braise\b|\bthrow\b|\bpanic!?\(|return\s+err|\bErr\(|required|strict|assert|disallow|reject|not[_ ]null|nonnull|validate|forbid|deny|must\b|additionalProperties|check\s*\(",
-    re.I,
-)
-CONDITION: Final = re.compile(
-    r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|[^-=<>]>[^>=]|<[^<=]|\bnot\b|\band\b|\bor\b|\?.*:"
-)
-SCHEMA: Final = re.compile(
-    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|migration|json:\"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
-    r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|\b\w+\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
-    re.I,
-)
-DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
-SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|where)\b|\bwhere\b.+=|\border by\b|\bjoin\b", re.I)
-INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
-NETWORK: Final = re.compile(
-    r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b|\backl\b|allow_?list|deny_?list|iptables|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
-    re.I,
-)
-PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
-LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
-WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)
-CONVERT: Final = re.compile(
-    r"\b(int|float|double|long|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f)|cast|convert|round\w*|floor|ceil|truncate|set_?scale|big_?decimal|to_?double|from_?iso\w*|decode|unix|timestamp|time_?zone|tz_?info|utc|milli\w*|cents?)\b\s*[(<.!=]",
-    re.I,
-)
-
-#: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
-NUMBERS: Final = (
-    (r"\b(retr(y|ies)|attempts?)\b", {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7}, {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5}),
-    (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
-    (r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir", {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5}, {"memory": 1.0, "errors": 0.2}),
-    (r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))", {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7}, {"latency": 1.6, "lag": 1.5, "timeout": 0.8}),
-    (r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)", {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6}, {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0}),
-    (r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits", {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8}, {"saturation": 1.2, "fanout": 1.0, "latency": 0.7}),
-    (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
-    (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
-    (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
-    (r"\b(replica|instances|min size|desired|partitions|shards)", {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5}, {"exhausted": 1.0}),
-    (r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b", {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0}, {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6}),
-)  # fmt: skip
-_NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
 #: Parameters and flags of which no more is known than their name.
 PARAMETERS: Final = (
     (re.compile(r"delay|latenc|timeout|sleep|wait|interval", re.I), {"latency": 0.5, "timeout": 0.5}),
@@ -140,7 +72,7 @@ def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, floa
             also = sum(nats for nats, _ in fits[1:3]) * ALSO
             scored.append((fits[0][0] + also, f"{mechanism.what}, which fits {WORDS[fits[0][1]]}"))
     if not scored:
-        return _against(change, diff, symptoms)
+        return against(change, diff, symptoms)
     scored.sort(key=lambda each: (-each[0], each[1]))
     total = scored[0][0] + (SECOND * scored[1][0] if len(scored) > 1 else 0.0)
     return min(MOST, total), scored[0][1]
@@ -185,7 +117,7 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     for param in change.params:
         old, new = number(param.old), number(param.new)
         if math.isfinite(old) and math.isfinite(new):
-            edit = _of_number(Edit("number", param.name, param.old, param.new, old, new))
+            edit = of_number(Edit("number", param.name, param.old, param.new, old, new))
             found += [edit] if edit is not None else []
         found += [
             Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(param.name)
@@ -290,7 +222,7 @@ def _io_in_loop(hunk: Hunk) -> bool:
 
 def _of_edit(edit: Edit) -> Mechanism | None:
     if edit.kind == "number":
-        return _of_number(edit)
+        return of_number(edit)
     if edit.kind == "boolean":
         return Mechanism(
             f"sets {edit.old} to {edit.new}",
@@ -306,32 +238,3 @@ def _of_edit(edit: Edit) -> Mechanism | None:
     if edit.declares:
         return Mechanism(f"field {edit.old} becomes {edit.new}", {"parse": 1.8, "missing": 1.6, "null": 0.8, "errors": 0.3})
     return Mechanism(f"{edit.old} becomes {edit.new}", {"missing": 0.8, "parse": 0.4, "errors": 0.2})
-
-
-def _of_number(edit: Edit) -> Mechanism | None:
-    """A number that fell or rose, as strong as the logarithm of its ratio: full at a factor of 4."""
-    if not (math.isfinite(edit.before) and math.isfinite(edit.after)) or edit.before == edit.after:
-        return None
-    for words, falls, rises in _NUMBERS:
-        if words.search(spaced(edit.name)):
-            fell = edit.after < edit.before
-            floor = 1e-9
-            size = min(1.0, abs(math.log(max(edit.after, floor) / max(edit.before, floor))) / math.log(4))
-            fits = falls if fell else rises
-            name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
-            return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()})
-    return None
-
-
-def _against(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) -> tuple[float, str]:
-    """Numbers that moved the way that would have helped: -.8."""
-    changed = [edit for edit in edits(diff) if edit.kind == "number"]
-    changed += [Edit("number", param.name, param.old, param.new, number(param.old), number(param.new)) for param in change.params]
-    for edit in changed:
-        for words, falls, rises in _NUMBERS:
-            if words.search(spaced(edit.name)) and edit.after != edit.before:
-                other = rises if edit.after < edit.before else falls
-                if any(nats * symptoms.get(kind, 0.0) > 1.0 for kind, nats in other.items()):
-                    return WRONG_WAY, f"{edit.old} -> {edit.new} is the direction that would have helped"
-                break
-    return 0.0, ""

@@ -14,7 +14,9 @@ BASE_BARE: Final = -2.5  # where no change carries a diff and the excess is meas
 LOAD_FROM: Final = 1.5
 OUTSIDE_FROM: Final = 0.5
 STATUS_WORDS: Final = re.compile(
-    r"\b(we are|we're|we have)\b.*\b(investigat|observ|monitor|identif|experienc)|investigating (increased|elevated)|(incident|outage|degrad\w+|error rates?|elevated)\b.*\b(investigat|monitor|mitigat|recover|resolved)",
+    r"\b(we are|we're|we have)\b.*\b(investigat|observ|monitor|identif|experienc)|investigating (increased"
+    r"|elevated)|(incident|outage|degrad\w+|error rates?|elevated)\b.*\b(investigat|monitor|mitigat|recover"
+    r"|resolved)",
     re.I,
 )
 PRIVATE: Final = re.compile(
@@ -24,10 +26,16 @@ PRIVATE: Final = re.compile(
 )
 MACHINES: Final = (
     (re.compile(r"no space left|disk ?pressure|disk (is )?full|read-only file system|i/o error|inodes?", re.I), "disks"),
-    (re.compile(r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling", re.I), "machines"),
+    (re.compile(
+    r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
+    r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling", re.I), "machines"),
     (re.compile(r"certificate (has )?expired|certificate is not yet valid|x509.*expired|expired certificate", re.I), "an expired certificate"),
-    (re.compile(r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost|election)|no leader|quorum", re.I), "a failover"),
-    (re.compile(r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup|resolution)|partition(ed)? from|link (is )?down", re.I), "the network"),
+    (re.compile(
+    r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
+    r"|election)|no leader|quorum", re.I), "a failover"),
+    (re.compile(
+    r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup"
+    r"|resolution)|partition(ed)? from|link (is )?down", re.I), "the network"),
 )  # fmt: skip
 
 

@@ -13,12 +13,25 @@ if TYPE_CHECKING:
 
 #: What an error says, in the words that languages, databases, brokers and clusters use.
 TEXTS: Final = (
-    ("null", r"null ?pointer|\bnil\b|nonetype|\bnull\b|undefined is not|cannot read propert|of undefined|`?none`? value|dereference|unwrap|nullreference|segmentation|bad_optional|keyerror|nosuchelement|index out of|out of range|out of bounds"),
-    ("missing", r"does not exist|not found|no such|missing|unknown (column|field|table|method|topic|queue|flag|enum|type)|undefined|is not a function|unresolved|not defined|no attribute|nosuchmethod|classnotfound|no module|cannot find|not set\b|is empty|unregistered|no graph|not loaded"),
-    ("parse", r"pars(e|ing)|deseriali|seriali[sz]ation|unmarshal|decod|malformed|invalid (json|format|syntax|character|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|type ?mismatch|conversion|required field|is required|validation|constraint|violates|checksum|incompatible"),
+    ("null",
+    r"null ?pointer|\bnil\b|nonetype|\bnull\b|undefined is not|cannot read propert|of undefined|`?none`? value"
+    r"|dereference|unwrap|nullreference|segmentation|bad_optional|keyerror|nosuchelement|index out of|out of range"
+    r"|out of bounds"),
+    ("missing",
+    r"does not exist|not found|no such|missing|unknown (column|field|table|method|topic|queue|flag|enum|type)"
+    r"|undefined|is not a function|unresolved|not defined|no attribute|nosuchmethod|classnotfound|no module"
+    r"|cannot find|not set\b|is empty|unregistered|no graph|not loaded"),
+    ("parse",
+    r"pars(e|ing)|deseriali|seriali[sz]ation|unmarshal|decod|malformed|invalid (json|format|syntax|character"
+    r"|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|type ?mismatch|conversion|required field"
+    r"|is required|validation|constraint|violates|checksum|incompatible"),
     ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow"),
-    ("refused", r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution|dns|bad gateway|service unavailable|unavailable|\b50[234]\b"),
-    ("exhausted", r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
+    ("refused",
+    r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution"
+    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b"),
+    ("exhausted",
+    r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
+    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
     ("lock", r"deadlock|lock|contention|mutex|blocked|serialization failure|concurrent|race|conflict|cas\b"),
     ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not"),
@@ -29,8 +42,12 @@ TEXTS: Final = (
     ("cache", r"cache|evict|\bmiss(es)?\b"),
     ("disk", r"no space|disk|read-only file|i/o error|inode"),
     ("certificate", r"certificate|x509|\btls\b|\bssl\b|handshake"),
-    ("data", r"mismatch|does not (balance|match|agree|add up)|differ|inconsisten|incorrect|wrong|unequal|checksum|duplicate|negative|overflow|precision|corrupt"),
-    ("type", r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable|iterable|callable|serializable)|expected .{1,40}(got|but)|unhashable"),
+    ("data",
+    r"mismatch|does not (balance|match|agree|add up)|differ|inconsisten|incorrect|wrong|unequal|checksum|duplicate"
+    r"|negative|overflow|precision|corrupt"),
+    ("type",
+    r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable"
+    r"|iterable|callable|serializable)|expected .{1,40}(got|but)|unhashable"),
     ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
     ("query", r"quer(y|ies)|\bselect\b|\bsql\b|statement|activerecord"),
 )  # fmt: skip

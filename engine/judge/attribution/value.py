@@ -20,11 +20,13 @@ VERBATIM: Final = 1.5
 MOST: Final = 4.0
 #: Around a name: it is absent, unknown or unreadable.
 BEFORE: Final = re.compile(
-    r"(?:missing|unknown|undefined|no such|no|not find|unresolved|invalid|required|unexpected|relation|column|table|field|property|attribute|key|method|function|module|variable|symbol|flag|topic)\s*(?:\w+\s){0,3}[:=]?\s*[\"'`\[(]?([A-Za-z_][\w.$-]{3,})",
+    r"(?:missing|unknown|undefined|no such|no|not find|unresolved|invalid|required|unexpected|relation|column"
+    r"|table|field|property|attribute|key|method|function|module|variable|symbol|flag|topic)\s*(?:\w+\s){0,3}[:=]?\s*[\"'`\[(]?([A-Za-z_][\w.$-]{3,})",
     re.I,
 )
 AFTER: Final = re.compile(
-    r"[\"'`(]?([A-Za-z_][\w.$-]{3,})[\"'`)]?\s+(?:does not exist|is not (?:a function|defined|set|found)|not (?:set|found|defined|loaded)|is (?:required|missing|undefined|unknown|empty|null)|was (?:missing|not found))",
+    r"[\"'`(]?([A-Za-z_][\w.$-]{3,})[\"'`)]?\s+(?:does not exist|is not (?:a function|defined|set|found)|not (?:set"
+    r"|found|defined|loaded)|is (?:required|missing|undefined|unknown|empty|null)|was (?:missing|not found))",
     re.I,
 )
 ABSENT: Final = re.compile(

@@ -1,0 +1,98 @@
+"""Marks: what a line of code does, by the words and signs that many languages share."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+GUARD: Final = re.compile(
+    r"\bif\b.*\b(null|nil|none|undefined|nullptr|empty|is_?(some|none|null|nil|empty|present))\b|\bif\b.*\b(len"
+    r"|size|length|count)\b.*[<>=]|\?\.|\bOptional\b|\.or_?else|unwrap_or"
+    r"|\?\?|&\.|\b(try|catch|except|rescue|recover)\b|\bif err\b|\.get\([^()]+,[^()]+\)|get_?or_?default|\bif let\b"
+    r"|\blet Some\b|\bguard let\b|\b(present|blank)\?|\bunless\b.*nil",
+    re.I,
+)
+ASSERTION: Final = re.compile(r"\.unwrap\(\)|\.expect\(|!!(\.|\)|$)|\w!\.|\bas!\s|\.get\(\)(?=\.)|\[0\]\.|\.first\(\)\.|\bforce")
+DEREFERENCE: Final = re.compile(r"\b\w+(?:(?:\.|->)\w+(?:\(\))?){2,}")
+CLEANUP: Final = re.compile(
+    r"\bdefer\b|\.(close|release|unlock|dispose|cancel|rollback|disconnect|destroy|stop|end|shutdown|detach"
+    r"|unsubscribe|recycle|evict|expire)(all|async|_all)?\(|\bcancel\(\)"
+    r"|\busing\b|\bwith\b.*\b\w*(session|open|connect|lock|pool|scope|cursor|client|transaction)\w*|\bfinally\b"
+    r"|\bensure\b|\bfree\(|remove_?listener|clear_?(interval|timeout)|\btry\s*\(",
+    re.I,
+)
+ADDRESS: Final = re.compile(r"^[/\w.:-]*(/|://|:\d{2,5}\b)|^[\w-]+(\.[\w-]+)+$")
+ACQUIRE: Final = re.compile(
+    r"\b(open|connect|acquire|borrow|checkout|get_?connection|new_?client|subscribe|add_?listener|set_?interval"
+    r"|session_?factory|begin)\w*\(",
+    re.I,
+)
+LIMIT: Final = re.compile(
+    r"\blimit\b|\bmax_?\w*|\btimeout\w*|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
+    r"|semaphore|\btake\(|\bcap\b|maxsize",
+    re.I,
+)
+PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
+LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
+ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
+CALLS_OUT: Final = re.compile(
+    r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis"
+    r"|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:[.:]{1,2}\w+)+\(|\bawait\s+\w+"
+    r"|\.(execute|find_?(by|one|all|first)?\w*|where|load\w*|save|send\w*|post|put|exec\w*|invoke|publish|get_?\w+)\(",
+    re.I,
+)
+PRELOAD: Final = re.compile(
+    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|loaders?\b"
+    r"|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
+    re.I,
+)
+CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
+LOCK: Final = re.compile(
+    r"\b\w*(lock|mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
+    re.I,
+)
+BLOCKING: Final = re.compile(
+    r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
+    r"|block_on|runBlocking|\.block\(\)|spin"
+)
+ASYNC: Final = re.compile(
+    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool", re.I
+)
+GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
+GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-Z_]{3,}\b|registry|history|seen|buffer", re.I)
+COSTLY: Final = re.compile(
+    r"regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
+    r"|pbkdf|bcrypt|scrypt|compress|reflect|levenshtein|contains\(",
+    re.I,
+)
+STRICT: Final = re.compile(
+    r"\braise\b|\bthrow\b|\bpanic!?\(|return\s+err|\bErr\(|required|strict|assert|disallow|reject|not[_ ]null"
+    r"|nonnull|validate|forbid|deny|must\b|additionalProperties|check\s*\(",
+    re.I,
+)
+CONDITION: Final = re.compile(
+    r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|[^-=<>]>[^>=]|<[^<=]|\bnot\b|\band\b|\bor\b|\?.*:"
+)
+SCHEMA: Final = re.compile(
+    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|migration|json:\""
+    r"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
+    r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|\b\w+\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
+    re.I,
+)
+DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
+SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|where)\b|\bwhere\b.+=|\border by\b|\bjoin\b", re.I)
+INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
+NETWORK: Final = re.compile(
+    r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b|\backl\b|allow_?list|deny_?list|iptables"
+    r"|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
+    re.I,
+)
+PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
+LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
+WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)
+CONVERT: Final = re.compile(
+    r"\b(int|float|double|long|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f)|cast|convert|round\w*|floor"
+    r"|ceil|truncate|set_?scale|big_?decimal|to_?double|from_?iso\w*|decode|unix|timestamp|time_?zone|tz_?info"
+    r"|utc|milli\w*|cents?)\b\s*[(<.!=]",
+    re.I,
+)

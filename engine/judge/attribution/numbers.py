@@ -1,0 +1,71 @@
+"""Numbers that changed: what a limit, a timeout or an interval brings about when it falls, and when it rises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from engine.judge.attribution.diff import Diff, spaced
+from engine.judge.attribution.edits import Edit, edits, number
+from engine.records import ConfigChange
+
+WRONG_WAY: Final = -0.8
+FULL_RATIO: Final = 4.0  # a number that changes by this factor has its mechanism in full
+Fits = Mapping[str, float]
+
+
+class Mechanism(NamedTuple):
+    """Something that a change does. `fits`: nats by kind of symptom, when it is there in full."""
+
+    what: str
+    fits: Fits
+
+
+#: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
+NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
+    (r"\b(retr(y|ies)|attempts?)\b", {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7}, {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5}),
+    (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
+    (r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir", {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5}, {"memory": 1.0, "errors": 0.2}),
+    (r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))", {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7}, {"latency": 1.6, "lag": 1.5, "timeout": 0.8}),
+    (r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)", {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6}, {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0}),
+    (r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits", {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8}, {"saturation": 1.2, "fanout": 1.0, "latency": 0.7}),
+    (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
+    (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
+    (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
+    (r"\b(replica|instances|min size|desired|partitions|shards)", {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5}, {"exhausted": 1.0}),
+    (
+    r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"
+    r"|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b", {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0}, {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6}),
+)  # fmt: skip
+_NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
+
+
+def of_number(edit: Edit) -> Mechanism | None:
+    """A number that fell or rose, as strong as the logarithm of its ratio: full at a factor of 4."""
+    if not (math.isfinite(edit.before) and math.isfinite(edit.after)) or edit.before == edit.after:
+        return None
+    for words, falls, rises in _NUMBERS:
+        if words.search(spaced(edit.name)):
+            fell = edit.after < edit.before
+            floor = 1e-9
+            size = min(1.0, abs(math.log(max(edit.after, floor) / max(edit.before, floor))) / math.log(FULL_RATIO))
+            fits = falls if fell else rises
+            name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
+            return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()})
+    return None
+
+
+def against(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) -> tuple[float, str]:
+    """Numbers that moved the way that would have helped: -.8."""
+    changed = [edit for edit in edits(diff) if edit.kind == "number"]
+    changed += [Edit("number", param.name, param.old, param.new, number(param.old), number(param.new)) for param in change.params]
+    for edit in changed:
+        for words, falls, rises in _NUMBERS:
+            if words.search(spaced(edit.name)) and edit.after != edit.before:
+                other = rises if edit.after < edit.before else falls
+                if any(nats * symptoms.get(kind, 0.0) > 1.0 for kind, nats in other.items()):
+                    return WRONG_WAY, f"{edit.old} -> {edit.new} is the direction that would have helped"
+                break
+    return 0.0, ""
