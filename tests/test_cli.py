@@ -180,4 +180,4 @@ def test_other_commands_do_not_wait_for_the_engine() -> None:
         "import sys; from exporter.__main__ import main; main(['config', 'schema']); print('faiss' in sys.modules, 'grpc' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
+    assert done.stdout.splitlines()[-1] == "False False"
