@@ -116,15 +116,16 @@ class EngineThread:
         self._stored_ns = watermark_ns
         self._unsaved.update((each.id, each) for each in incidents)
         written = self.store.close_windows(watermark_ns, list(self._unsaved.values()))
-        if incidents:
+        if self._unsaved:
             try:
                 written.result()  # first safe, then told
                 self._unsaved.clear()
             except StoreError:
                 pass  # the store says so itself; people are told all the same, and the next commit tries again
-            for each in incidents:
-                if each.state.value in {"open", "reopened"}:
-                    self.metrics.count("rca_incidents_total", severity=each.severity.value)
+        for each in incidents:
+            if each.state.value in {"open", "reopened"}:
+                self.metrics.count("rca_incidents_total", severity=each.severity.value)
+        if incidents:
             self.publish(incidents)
 
     def _answer(self, question: Question) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ from exporter.receiver.grpc import GrpcReceiver
 from exporter.receiver.http import HttpReceiver
 from exporter.receiver.ports import bound_port_error
 from exporter.receiver.settings import MIB, DeskSettings, GrpcSettings, HttpSettings, TlsFiles
+from exporter.receiver.tls import ssl_context
 from exporter.sinks.annotations import Annotations
 from exporter.sinks.jsonlog import JsonLog
 from exporter.sinks.prometheus import Findings, exposition
@@ -118,9 +120,9 @@ class Service:
         )
         try:
             self._open_ports()
-        except OSError as error:  # ssl.SSLError is one
+        except (OSError, StartError) as error:
             self.store.close()
-            raise StartError(str(error.strerror or error)) from None
+            raise StartError(str((error.strerror if isinstance(error, OSError) else None) or error)) from None
 
     # ------------------------------------------------------------ putting together
 
@@ -132,11 +134,12 @@ class Service:
             if saved is not None:
                 engine.restore(saved["engine"])
                 event("state restored", watermark_ns=saved["watermark_ns"])
-        except (state_file.StateError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # damaged, or of an engine that kept other things: never a reason not to start
             aside = path.with_suffix(".damaged")
             path.replace(aside)
-            self.state_problem = f"state: {error}; set aside as {aside.name}, learning starts anew"
-            event("state not restored", level=logging.ERROR, reason=str(error), kept=str(aside))
+            reason = str(error) if isinstance(error, state_file.StateError) else f"{type(error).__name__}: {error}"
+            self.state_problem = f"state: {reason}; set aside as {aside.name}, learning starts anew"
+            event("state not restored", level=logging.ERROR, reason=reason, kept=str(aside))
             engine = Engine(self.strings, self.resources, engine_settings(self.config, live=True))
         engine.resume([each for active in (True, False) for each in self.store.incidents(active=active, limit=INCIDENTS_AGAIN)])
         since_ns = self.store.watermark_ns() - engine.settings.changes_ns
@@ -167,14 +170,18 @@ class Service:
         self.listening["web"] = f"{_host(web.endpoint)}:{self.web.server_address[1]}"
         try:
             if receiver.grpc.enabled:
-                grpc = GrpcSettings(endpoint=receiver.grpc.endpoint, workers=receiver.grpc.workers, tls=_tls(receiver.grpc.tls))
+                grpc = GrpcSettings(
+                    endpoint=receiver.grpc.endpoint, workers=receiver.grpc.workers, tls=_tls("receiver.grpc.tls", receiver.grpc.tls)
+                )
                 self.grpc = GrpcReceiver(self.desk, settings=grpc)
                 self.listening["grpc"] = f"{_host(receiver.grpc.endpoint)}:{self.grpc.port}"
             if receiver.http.enabled:
-                http = HttpSettings(endpoint=receiver.http.endpoint, connections=receiver.http.connections, tls=_tls(receiver.http.tls))
+                http = HttpSettings(
+                    endpoint=receiver.http.endpoint, connections=receiver.http.connections, tls=_tls("receiver.http.tls", receiver.http.tls)
+                )
                 self.http = HttpReceiver(self.desk, settings=http)
                 self.listening["http"] = f"{_host(receiver.http.endpoint)}:{self.http.port}"
-        except OSError:
+        except (OSError, StartError):
             self.web.server_close()
             if self.grpc is not None:
                 self.grpc.stop(0)
@@ -358,8 +365,15 @@ class Service:
         return time.time_ns()
 
 
-def _tls(tls: Tls) -> TlsFiles:
-    return TlsFiles(tls.cert_file, tls.key_file, tls.client_ca_file)
+def _tls(setting: str, tls: Tls) -> TlsFiles:
+    """The files, tried once. Raises: StartError naming the setting."""
+    files = TlsFiles(tls.cert_file, tls.key_file, tls.client_ca_file)
+    try:
+        if files.cert_file:
+            ssl_context(files)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(f"{setting}: {files.cert_file}, {files.key_file}: {error}") from None
+    return files
 
 
 def _host(endpoint: str) -> str:

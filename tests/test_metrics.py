@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from exporter.metrics import TABLE, Metrics, exposed_names
 from exporter.receiver.counters import Counters
 from exporter.sinks.prometheus import Findings, exposition
 from tests.findings import TRACE_ID, finding, incident, snapshot
+from tests.servers import need
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = re.compile(r"\brca_[a-z0-9_]*[a-z0-9]\b(?!\.)")
@@ -132,6 +134,16 @@ def test_a_gauge_of_state_forgets_what_is_gone() -> None:
     metrics.only("rca_hint", [("cart", "a"), ("cart", "b")])
     metrics.only("rca_hint", [("cart", "b")])
     assert metrics.values("rca_hint") == [({"service_name": "cart", "hint": "b"}, 1.0)]
+
+
+@pytest.mark.server
+def test_prometheus_has_nothing_to_complain_of() -> None:
+    metrics = Metrics()
+    metrics.registry.register(Findings(lambda: snapshot(incident())))
+    Counters(metrics.registry)
+    body, _ = exposition(metrics.registry, "")
+    done = subprocess.run([need("promtool"), "check", "metrics"], input=body, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
 
 
 def documents() -> list[Path]:

@@ -25,7 +25,7 @@ from exporter.hints import Hints
 from exporter.intake import Arrived, BoundedIntake, Question
 from exporter.metrics import Metrics
 from exporter.receiver.intake import Busy
-from exporter.service import Service
+from exporter.service import Service, StartError
 from exporter.store import Store
 from tests.findings import change, incident, resolved
 from tests.otlp_values import deployment, spans
@@ -108,6 +108,15 @@ def test_a_taken_port_stops_the_start_and_says_what_to_do(tmp_path: Path) -> Non
         environ = {"WHENCE_RECEIVER__GRPC__ENDPOINT": f"127.0.0.1:{port}"}
         with pytest.raises(AssertionError, match=rf"ended with 2: whence: receiver\.grpc\.endpoint: 127\.0\.0\.1:{port} is taken"):
             Serving(settings(tmp_path), environ).__enter__()
+
+
+def test_a_certificate_that_cannot_be_used_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("no certificate")
+    file = settings(tmp_path)
+    tls = f"tls: {{cert_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem}}"
+    file.write_text(file.read_text().replace("http: {", f"http: {{{tls}, "))
+    with pytest.raises(StartError, match=r"^receiver\.http\.tls: .*cert\.pem"):
+        Service(config.load(str(file), {}), load=lambda: loaded(tmp_path), stdout=io.BytesIO())
 
 
 def test_wrong_settings_stop_the_start_and_are_named(tmp_path: Path) -> None:
