@@ -1,7 +1,7 @@
 """Family row: which service has a row that no normal row is near to, and which field of it is odd.
 
     s(window)   = -ln(1 - (1 - e^-max nats)^rows)      the oddest of the service's rows, searching through them paid for
-    nats        = tail of s among the service's own past windows (the source's, while it has fewer than 30)
+    nats        = the smaller of s and its tail among the service's own past windows (the source's, while it has fewer than 30)
     Z           = sqrt(2 nats)
 
 Rows see everything and explain nothing: they rank, and do not open incidents.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,12 @@ from engine.normal.point_rows import PointRows
 from engine.normal.sender import Senders
 from engine.normal.span_rows import SpanRows
 from engine.normal.watch import Extractor, Oddest, Watch
-from engine.records import F32, F64, SECOND_NS, Evidence, Family, Window
+from engine.records import F32, SECOND_NS, Evidence, Family, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 
-LEAST_NATS = 2.0  # rarer than 1 in 7 of its own windows, or nothing is said
+LEAST_NATS = 2.0  # rarer than 1 in 7 among normal rows and among its own windows, or nothing is said
+LEAST_WINDOW_NATS = 0.1
 HISTORY_WINDOWS = 512  # of a service
 POOL_WINDOWS = 4096  # of a source
 KEPT_WINDOWS = 720
@@ -93,9 +95,9 @@ class Rows:
         """Take a trained model; False (and `refusals` says why) if the gate refused it: the old one stays."""
         return self.watches[model.source].adopt(model)
 
-    def fail(self, source: Source) -> None:
-        """A training came to nothing: the old model stays, the next doubling tries again."""
-        self.watches[source].adopt(None)
+    def fail(self, source: str) -> None:
+        """A training came to nothing: the old model stays, the next doubling tries again. Raises: ValueError for no source."""
+        self.watches[Source(source)].adopt(None)
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -107,13 +109,11 @@ class Rows:
         found = []
         for source, kept in self._kept.items():
             windows = [window for window in kept if start_ns < window.end_ns <= end_ns]
-            for service, (window, at, tried) in self._loudest(windows).items():
-                alone = float(window.nats[at])
+            for service, window, at, tried, paid in self._loudest(windows):
                 reference = self._reference(source, service, start_ns)
                 if reference is None:
                     continue
-                paid = tail.largest_of(np.array([alone]), np.array([float(tried)]))
-                nats = float(tail.fit(reference, 0.1).score(paid)[0])
+                nats = min(paid, float(reference.score(np.array([paid]))[0]))
                 if nats >= LEAST_NATS:
                     found.append(self._piece(source, service, window, at, tried, nats, start_ns, end_ns))
         return sorted(found, key=lambda piece: (-piece.z, piece.service, piece.subject))
@@ -145,29 +145,44 @@ class Rows:
             result |= {(source.value, what): count for what, count in own.items()}
         return result
 
-    def _loudest(self, windows: Sequence[Oddest]) -> dict[str, tuple[Oddest, int, int]]:
-        """By service: the window of its oddest row, that row, and the rows tried in all windows."""
-        best: dict[str, tuple[Oddest, int, int]] = {}
-        for window in windows:
-            for at, (code, nats, tried) in enumerate(
-                zip(window.rows.codes[:, 0].tolist(), window.nats.tolist(), window.tried.tolist(), strict=True)
-            ):
-                service = self.senders.services.texts[code]
-                old = best.get(service)
-                if old is None:
-                    best[service] = (window, at, tried)
-                elif nats > old[0].nats[old[1]]:
-                    best[service] = (window, at, old[2] + tried)
-                else:
-                    best[service] = (old[0], old[1], old[2] + tried)
-        return best
+    def state(self) -> dict[str, Any]:
+        """What was learnt, as JSON values, arrays and texts. Kept windows and rows in quarantine are not part of it."""
+        past = [[source.value, service, list(entries)] for (source, service), entries in self._past.items()]
+        return {"past": past, "sources": {source.value: watch.state() for source, watch in self.watches.items()}}
 
-    def _reference(self, source: Source, service: str, before_ns: int) -> F64 | None:
-        """Past window scores of the service, or of the source; None if there are not even those."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`, in new Rows."""
+        for source, service, entries in state["past"]:
+            kept: deque[tuple[int, float]] = deque(maxlen=HISTORY_WINDOWS if service else POOL_WINDOWS)
+            kept.extend((end_ns, nats) for end_ns, nats in entries)
+            self._past[Source(source), service] = kept
+        for source, watch in self.watches.items():
+            watch.restore(state["sources"][source.value])
+
+    def _loudest(self, windows: Sequence[Oddest]) -> list[tuple[str, Oddest, int, int, float]]:
+        """Services whose oddest row is rare even for so many tried: (service, window and position of the row, rows tried, nats)."""
+        if not windows:
+            return []
+        service = np.concatenate([window.rows.codes[:, 0] for window in windows])
+        nats = np.concatenate([window.nats for window in windows])
+        of = np.repeat(np.arange(len(windows)), [len(window.nats) for window in windows])
+        at = np.concatenate([np.arange(len(window.nats)) for window in windows])
+        tried = np.bincount(service, np.concatenate([window.tried for window in windows]))
+        order = np.lexsort((-of, nats, service))
+        best = order[np.flatnonzero(np.diff(service[order], append=-1))]
+        paid = tail.largest_of(nats[best], tried[service[best]])
+        return [
+            (self.senders.services.texts[service[row]], windows[of[row]], int(at[row]), int(tried[service[row]]), value)
+            for row, value in zip(best.tolist(), paid.tolist(), strict=True)
+            if value >= LEAST_NATS
+        ]
+
+    def _reference(self, source: Source, service: str, before_ns: int) -> tail.Tail | None:
+        """Tail of the past window scores of the service, or of the source; None if there are not even those."""
         for name in (service, ""):
             past = [nats for end_ns, nats in self._past.get((source, name), ()) if end_ns <= before_ns]
             if len(past) >= tail.ENOUGH:
-                return np.array(past)
+                return tail.fit(np.array(past), LEAST_WINDOW_NATS)
         return None
 
     def _piece(

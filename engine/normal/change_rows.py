@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,3 +41,11 @@ class ChangeRows:
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Nothing waits here."""
+
+    def state(self) -> dict[str, Any]:
+        """When the first change was seen."""
+        return {"first_ns": self._first_ns}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._first_ns = state["first_ns"]

@@ -36,6 +36,7 @@ NOISE = 0.3  # of scaled numbers; 0.1 (the articles') makes each distinct row it
 SUBJECT_SHARE = 0.5
 RATE = 3e-3  # AdamW, falling to 0 along a cosine
 CODE_SIZE = 32  # of a category's embedding before it is folded
+_COLUMNS = ("codes", "numbers", "window", "key", "time_ns")
 GROUP = 8  # rows of one subject in the hard half of a batch
 
 
@@ -54,6 +55,20 @@ class TrainingJob:
     steps: int = 100
     pairs: int = 128
 
+    def to_arrays(self) -> Arrays:
+        """Everything as named arrays (for .npz, no pickle)."""
+        arrays = encoder_arrays(self.encoder) | {name: getattr(self, name) for name in _COLUMNS}
+        return arrays | {"source": text_array([self.source.value]), "sizes": np.array([self.seed, self.steps, self.pairs], np.int64)}
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> TrainingJob:
+        """The job of `to_arrays`. Raises: KeyError naming the array that is missing."""
+        source = Source(array_texts(arrays["source"])[0])
+        seed, steps, pairs = arrays["sizes"].tolist()
+        encoder = encoder_from(arrays, len(SCHEMAS[source].categories))
+        columns: dict[str, Any] = {name: arrays[name] for name in _COLUMNS}
+        return TrainingJob(source=source, encoder=encoder, **columns, seed=seed, steps=steps, pairs=pairs)
+
 
 def train(job: TrainingJob) -> TrainedModel:
     """Train, fold, judge. The global generator of torch is left as it was.
@@ -67,22 +82,6 @@ def train(job: TrainingJob) -> TrainedModel:
     held[rng.permutation(len(job.codes))[: max(len(job.codes) // 5, 2)]] = True
     untrained, trained = _fit(job, np.flatnonzero(~held), rng)
     return gate.judged(job.source, job.encoder, trained, untrained, job, held, np.random.default_rng(job.seed + 1))
-
-
-def job_arrays(job: TrainingJob) -> Arrays:
-    """A job as named arrays (for .npz, no pickle)."""
-    arrays = encoder_arrays(job.encoder) | {name: getattr(job, name) for name in ("codes", "numbers", "window", "key", "time_ns")}
-    return arrays | {"source": text_array([job.source.value]), "sizes": np.array([job.seed, job.steps, job.pairs], np.int64)}
-
-
-def job_from(arrays: Arrays) -> TrainingJob:
-    """The job of `job_arrays`. Raises: KeyError naming the array that is missing."""
-    source = Source(array_texts(arrays["source"])[0])
-    seed, steps, pairs = arrays["sizes"].tolist()
-    columns = {name: arrays[name] for name in ("codes", "numbers", "window", "key", "time_ns")}
-    return TrainingJob(
-        source=source, encoder=encoder_from(arrays, len(SCHEMAS[source].categories)), **columns, seed=seed, steps=steps, pairs=pairs
-    )
 
 
 def _fit(job: TrainingJob, rows: I64, rng: np.random.Generator) -> tuple[dict[str, F32], dict[str, F32]]:
@@ -235,4 +234,4 @@ def _folded(torch: Any, net: Any) -> dict[str, F32]:
         return {name: np.ascontiguousarray(value.numpy().astype(np.float32)) for name, value in weights.items()}
 
 
-__all__ = ["Report", "TrainedModel", "TrainingJob", "job_arrays", "job_from", "train"]
+__all__ = ["Report", "TrainedModel", "TrainingJob", "train"]

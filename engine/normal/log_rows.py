@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,21 @@ class LogRows:
         """Let what left quarantine count."""
         for scales in self.scales.values():
             scales.learn(until_ns, abnormal, self.pairs.parent)
+
+    def state(self) -> dict[str, Any]:
+        """Pairs as texts, and what was learnt of them."""
+        return {
+            "pairs": self.pairs.texts(self.dictionaries[0], self.dictionaries[1]),
+            "scales": {name: scales.state() for name, scales in self.scales.items()},
+            "last_ns": self._last_ns.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.pairs.restore(state["pairs"], self.dictionaries[0], self.dictionaries[1])
+        for name, scales in self.scales.items():
+            scales.restore(state["scales"][name])
+        self._last_ns = state["last_ns"].copy()
 
 
 def exception_type(text: str) -> str:

@@ -28,6 +28,8 @@ BLOCKS = 4
 SIZE = 64  # of a row
 MEMBERS = ("k-nearest rows", "masked field", "PCA residual", "robust z")
 KINDS = ("arrival", "window")
+LEAST = (1e-3, 1e-2, 1e-2, 0.5)  # differences of MEMBERS that mean anything: distance, nats, scaled units, scaled units
+LEAST_SUM = 1e-2
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -72,6 +74,39 @@ class TrainedModel:
         for name in sorted(self.weights):
             digest.update(np.ascontiguousarray(self.weights[name]).tobytes())
         return digest.hexdigest()
+
+    def to_arrays(self) -> Arrays:
+        """Everything as named arrays (for .npz, no pickle)."""
+        arrays: Arrays = {f"weight/{name}": value for name, value in self.weights.items()}
+        arrays |= {f"tail/{name}": value.reference for name, value in self.tails.items()}
+        arrays |= encoder_arrays(self.encoder)
+        arrays |= {"plane/centre": self.plane.centre, "plane/basis": self.plane.basis, "key": self.key, "vectors": self.vectors}
+        figures = np.array([getattr(self.report, name) for name in _FIGURES], np.float64)
+        return arrays | {"source": text_array([self.source.value]), "refused": text_array([self.report.refused]), "report": figures}
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> TrainedModel:
+        """The model of `to_arrays`. Raises: KeyError naming the array that is missing."""
+        source = Source(array_texts(arrays["source"])[0])
+        figures: dict[str, Any] = dict(zip(_FIGURES, arrays["report"].tolist(), strict=True))
+        figures["rows"] = int(figures["rows"])
+        return TrainedModel(
+            source=source,
+            encoder=encoder_from(arrays, len(SCHEMAS[source].categories)),
+            weights={name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")},
+            plane=Plane(arrays["plane/centre"], arrays["plane/basis"]),
+            tails={
+                name.removeprefix("tail/"): tail.fit(value, least_of(name)) for name, value in arrays.items() if name.startswith("tail/")
+            },
+            key=arrays["key"],
+            vectors=arrays["vectors"],
+            report=Report(**figures, refused=array_texts(arrays["refused"])[0]),
+        )
+
+
+def least_of(name: str) -> float:
+    """Least difference that means anything in the tail "<kind>/<member>" or "<kind>/all"."""
+    return dict(zip(MEMBERS, LEAST, strict=True)).get(name.rpartition("/")[2], LEAST_SUM)
 
 
 def first_layer(weights: dict[str, F32], codes: I32, numbers: F32) -> F32:
@@ -138,35 +173,6 @@ def log_sum_exp(logits: F32) -> F32:
 def classes_of(encoder: Encoder, categories: int) -> list[int]:
     """Classes of each field's head: the vocabulary of a category, the bins of a number, 0 where the field is not used."""
     return [len(texts) for texts in encoder.vocabulary[:categories]] + [BINS if used else 0 for used in encoder.used.tolist()]
-
-
-def to_arrays(model: TrainedModel) -> Arrays:
-    """A model as named arrays (for .npz, no pickle)."""
-    encoder, report = model.encoder, model.report
-    arrays: Arrays = {f"weight/{name}": value for name, value in model.weights.items()}
-    arrays |= {f"tail/{name}": value.reference for name, value in model.tails.items()}
-    arrays |= encoder_arrays(encoder)
-    numbers = [getattr(report, name) for name in _FIGURES]
-    arrays |= {"plane/centre": model.plane.centre, "plane/basis": model.plane.basis, "key": model.key, "vectors": model.vectors}
-    arrays |= {"source": text_array([model.source.value]), "refused": text_array([report.refused]), "report": np.array(numbers, np.float64)}
-    return arrays
-
-
-def from_arrays(arrays: Arrays) -> TrainedModel:
-    """The model of `to_arrays`. Raises: KeyError naming the array that is missing."""
-    source = Source(array_texts(arrays["source"])[0])
-    figures: dict[str, Any] = dict(zip(_FIGURES, arrays["report"].tolist(), strict=True))
-    figures["rows"] = int(figures["rows"])
-    return TrainedModel(
-        source=source,
-        encoder=encoder_from(arrays, len(SCHEMAS[source].categories)),
-        weights={name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")},
-        plane=Plane(arrays["plane/centre"], arrays["plane/basis"]),
-        tails={name.removeprefix("tail/"): tail.fit(value) for name, value in arrays.items() if name.startswith("tail/")},
-        key=arrays["key"],
-        vectors=arrays["vectors"],
-        report=Report(**figures, refused=array_texts(arrays["refused"])[0]),
-    )
 
 
 def encoder_arrays(encoder: Encoder) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from engine.records import (
     POINT_NO_RECORDED_VALUE,
     PointColumns,
     PointType,
+    Resource,
     Temporality,
     Window,
 )
@@ -41,9 +43,10 @@ class PointRows:
 
     def __init__(self, strings: Strings, senders: Senders) -> None:
         self.senders = senders
+        self._strings = strings
         self.dictionaries = (senders.services, Dictionary(), senders.environments, senders.zones, senders.hosts)
         self._metric = Translation(self.dictionaries[1], lambda code: strings.text("value", code))
-        self.state = {name: np.zeros(1024) for name in _COLUMNS}
+        self.state_of = {name: np.zeros(1024) for name in _COLUMNS}
         self._first_ns = 0
 
     def rows(self, window: Window) -> RowColumns | None:
@@ -72,12 +75,32 @@ class PointRows:
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Nothing waits: memories are slow and clipped."""
 
+    def state(self) -> dict[str, Any]:
+        """Series as texts (resource, then the rest of the series' text), and their memories."""
+        known = np.flatnonzero(self.state_of["n"] > 0)
+        texts = []
+        for code in known.tolist():
+            resource, _, rest = self._strings.text("series", code).partition("\x1f")
+            texts.append([list(self.senders.resources[int(resource)]), rest])
+        return {"first_ns": self._first_ns, "series": texts, "memories": {name: column[known] for name, column in self.state_of.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self._first_ns = state["first_ns"]
+        texts = [f"{self.senders.resources.intern(Resource(*resource))}\x1f{rest}" for resource, rest in state["series"]]
+        codes = np.array([self._strings.intern("series", text) for text in texts], np.int64)
+        self._grow(int(codes.max(initial=0)) + 1)
+        for name, column in state["memories"].items():
+            self.state_of[name][codes[codes > 0]] = column[codes > 0]
+
+    def _grow(self, size: int) -> None:
+        if size > len(self.state_of["n"]):
+            self.state_of = {name: np.concatenate([old, np.zeros(max(size, len(old)))]) for name, old in self.state_of.items()}
+
     def _numbers(self, points: PointColumns, rows: I64) -> F32:
         """Deviations [n, numbers]; points of one series one after the other, in order of time."""
         series = points.series[rows]
-        size = int(series.max()) + 1
-        if size > len(self.state["n"]):
-            self.state = {name: np.concatenate([old, np.zeros(max(size, len(old)))]) for name, old in self.state.items()}
+        self._grow(int(series.max()) + 1)
         order = np.argsort(series, kind="stable")
         _, first, lengths = np.unique(series[order], return_index=True, return_counts=True)
         turn = np.empty(len(rows), np.int64)
@@ -92,7 +115,7 @@ class PointRows:
         """One point of each of distinct series: deviations, then the memories take it."""
         time_ns = points.time_ns[rows]
         x = self._value(points, rows, series)
-        state = {name: column[series] for name, column in self.state.items()}
+        state = {name: column[series] for name, column in self.state_of.items()}
         n = state["n"]
         scale = np.sqrt(state["slow_var"] + (_FLOOR * state["slow"]) ** 2) + 1e-12
         fast = np.sqrt(state["fast_var"] + (_FLOOR * state["fast"]) ** 2) + 1e-12
@@ -115,11 +138,11 @@ class PointRows:
         for memory, tau in (("slow", SLOW_NS), ("fast", FAST_NS)):
             share = np.maximum(1 / (n + 1), -np.expm1(-elapsed / tau))
             shift = clipped - before[memory]
-            self.state[memory][series] = before[memory] + share * shift
-            self.state[f"{memory}_var"][series] = (1 - share) * (before[f"{memory}_var"] + share * shift**2)
-        self.state["n"][series] = n + 1
-        self.state["last"][series] = x
-        self.state["last_ns"][series] = time_ns
+            self.state_of[memory][series] = before[memory] + share * shift
+            self.state_of[f"{memory}_var"][series] = (1 - share) * (before[f"{memory}_var"] + share * shift**2)
+        self.state_of["n"][series] = n + 1
+        self.state_of["last"][series] = x
+        self.state_of["last_ns"][series] = time_ns
 
     def _value(self, points: PointColumns, rows: I64, series: I32) -> F64:
         """One number a point: gauges as they are, sums per second, histograms and summaries their mean; NaN where there is none.
@@ -133,7 +156,7 @@ class PointRows:
         cumulative = (points.temporality[rows] == Temporality.CUMULATIVE) & (spread | (points.flags[rows] & POINT_MONOTONIC > 0))
         cumulative |= kind == PointType.SUMMARY
         delta = (points.temporality[rows] == Temporality.DELTA) & (kind == PointType.SUM)
-        last, last_count, last_ns = (self.state[name][series] for name in ("raw", "raw_n", "raw_ns"))
+        last, last_count, last_ns = (self.state_of[name][series] for name in ("raw", "raw_n", "raw_ns"))
         usable = (last_ns > 0) & (time_ns > last_ns) & (raw >= last) & (count >= last_count)
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = (raw - last) / np.where(spread, count - last_count, (time_ns - last_ns) / 1e9)
@@ -143,6 +166,6 @@ class PointRows:
         x = np.where(cumulative, np.where(usable, rate, np.nan), whole)
         gone = (points.flags[rows] & POINT_NO_RECORDED_VALUE > 0) | ~np.isfinite(x)
         for name, value in (("raw", raw), ("raw_n", count), ("raw_ns", np.where(gone & ~cumulative, 0, time_ns))):
-            self.state[name][series] = value
+            self.state_of[name][series] = value
         values: F64 = np.where(gone, np.nan, x)
         return values

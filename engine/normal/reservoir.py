@@ -44,7 +44,7 @@ class Reservoir:
         self._waiting.append((end_ns, rows))
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> RowColumns | None:
-        """Keep what waited long enough outside abnormal intervals; the rows that are new, None if there is none."""
+        """Keep what waited long enough outside abnormal intervals; the rows that are new and have a place, None if there is none."""
         fresh = []
         while self._waiting and self._waiting[0][0] <= until_ns:
             end_ns, rows = self._waiting.popleft()
@@ -58,7 +58,7 @@ class Reservoir:
         rows = rows.select(np.sort(first))
         known = np.array([key in self._slots for key in rows.key.tolist()], bool)
         rows = rows.select(~known)
-        self._keep(rows)
+        rows = self._keep(rows)
         return rows if len(rows) else None
 
     def rows(self) -> RowColumns | None:
@@ -70,21 +70,21 @@ class Reservoir:
         return kept.select(np.argsort(kept.key, kind="stable"))
 
     def restore(self, rows: RowColumns, learned: int) -> None:
-        """Keep exactly these rows."""
-        self.__init__(int(self._rng.integers(2**31)))  # type: ignore[misc]
+        """Keep these rows, in an empty reservoir."""
         self._keep(rows)
         self.learned = learned
 
-    def _keep(self, rows: RowColumns) -> None:
+    def _keep(self, rows: RowColumns) -> RowColumns:
+        """The rows that found a place."""
         self.learned += len(rows)
         if not len(rows):
-            return
+            return rows
         if self._rows is None:
             grown = {field.name: getattr(rows, field.name) for field in fields(RowColumns)}
             shapes = {name: (ARRIVALS + WINDOWS, *column.shape[1:]) for name, column in grown.items()}
             self._rows = replace(rows, **{name: np.zeros(shapes[name], column.dtype) for name, column in grown.items()})
         slots = np.array([self._slot(window) for window in rows.window.tolist()], np.int64)
-        self._put(rows, slots)
+        return self._put(rows, slots)
 
     def _slot(self, window: bool) -> int:
         """Where the next row of a kind goes, -1: nowhere."""
@@ -96,7 +96,7 @@ class Reservoir:
         place = int(self._rng.integers(self._seen[window]))
         return base + place if place < cap else -1
 
-    def _put(self, rows: RowColumns, slots: I64) -> None:
+    def _put(self, rows: RowColumns, slots: I64) -> RowColumns:
         assert self._rows is not None
         for key, slot in zip(rows.key.tolist(), slots.tolist(), strict=True):
             if slot < 0:
@@ -109,3 +109,4 @@ class Reservoir:
         final = np.array([self._slots.get(key, -1) == slot >= 0 for key, slot in zip(rows.key.tolist(), slots.tolist(), strict=True)], bool)
         for field in fields(RowColumns):
             getattr(self._rows, field.name)[slots[final]] = getattr(rows, field.name)[final]
+        return rows.select(final)

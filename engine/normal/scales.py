@@ -145,6 +145,14 @@ class Scales:
             subject, x = np.concatenate([part[0] for part in ready]), np.concatenate([part[1] for part in ready])
             self.learnt.merge(subject, self._winsorised(self.learnt, subject, parent, x))
 
+    def state(self) -> dict[str, F64]:
+        """What was learnt, by subject code; values in quarantine are left out."""
+        return {"learnt": self.learnt.columns.copy(), "everything": self.everything.columns.copy()}
+
+    def restore(self, state: dict[str, F64]) -> None:
+        """Go on from `state`."""
+        self.learnt.columns, self.everything.columns = state["learnt"].copy(), state["everything"].copy()
+
     def _of(self, moments: Moments, subject: I32, parent: I32) -> tuple[F64, F64, F64]:
         n, mean, squares = moments.columns[:, subject]
         of_parent = moments.parents(parent)[parent[subject]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.normal.model import KINDS, MEMBERS, TrainedModel, embed, field_nats
+from engine.normal.model import KINDS, LEAST, LEAST_SUM, MEMBERS, TrainedModel, embed, field_nats
 from engine.normal.residual import Plane, residual, robust_z
 from engine.normal.tail import ENOUGH, Tail
 from engine.normal.tail import fit as fit_tail
@@ -22,7 +22,6 @@ from engine.records import F32, F64, I32, I64, Bool
 
 LOOK = 4.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
 SPEAK = 8.0  # a plain member rarer than 1 in SPEAK counts
-_LEAST = (1e-3, 1e-2, 1e-2, 0.5)  # differences of a member that mean anything: distance, nats, scaled units
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +87,12 @@ def fit_tails(weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, w
     tails: dict[str, Tail] = {}
     own = {kind: rows if len(rows) >= ENOUGH else np.arange(len(codes)) for kind, rows in zip(KINDS, _kinds(window), strict=True)}
     for kind, rows in own.items():
-        for name, values, least in zip(MEMBERS, raw, _LEAST, strict=True):
+        for name, values, least in zip(MEMBERS, raw, LEAST, strict=True):
             tails[f"{kind}/{name}"] = fit_tail(values[rows], least)
     for kind, rows in own.items():
         as_kind = np.full(len(rows), kind == "window")
         members, _ = member_nats(weights, plane, tails, codes[rows], numbers[rows], as_kind, distance[rows])
-        tails[f"{kind}/all"] = fit_tail(together(members), 1e-2)
+        tails[f"{kind}/all"] = fit_tail(together(members), LEAST_SUM)
     return tails
 
 

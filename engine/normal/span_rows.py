@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,19 @@ class SpanRows:
         """Let what left quarantine count."""
         for scales in self.scales.values():
             scales.learn(until_ns, abnormal, self.pairs.parent)
+
+    def state(self) -> dict[str, Any]:
+        """Pairs as texts, and what was learnt of them."""
+        return {
+            "pairs": self.pairs.texts(self.dictionaries[0], self.dictionaries[1]),
+            "scales": {name: scales.state() for name, scales in self.scales.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.pairs.restore(state["pairs"], self.dictionaries[0], self.dictionaries[1])
+        for name, scales in self.scales.items():
+            scales.restore(state["scales"][name])
 
     def _windows(self, spans: SpanColumns, codes: I32, environment: I32, pair: I32, x: F64, z: F64, end_ns: int) -> RowColumns:
         """One row a pair. Parents are looked for among the window's own spans: a trace is mostly shorter than a window."""

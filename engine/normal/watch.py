@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from engine.normal import encode
-from engine.normal.features import Dictionary, RowColumns, Source
+from engine.normal.features import ABSENT, OVERFLOW, Dictionary, RowColumns, Source
 from engine.normal.index import Index, Meta
 from engine.normal.learn import TrainingJob
 from engine.normal.model import TrainedModel, embed
@@ -20,7 +20,7 @@ from engine.records import F64, HOUR_NS, I32, I64, Window
 
 FIRST_ROWS = 512
 TRAININGS_A_DAY = 4
-APART_NS = 2 * HOUR_NS  # trainings of a source: a busy first hour must not use up the day's
+APART_NS = HOUR_NS  # trainings of a source: a busy first hour must not use up the day's
 WINDOW_ROWS_A_SECOND = 500
 UNSEEN_ROWS = 1024  # scored at a time
 CACHE_ROWS = 200_000
@@ -41,6 +41,14 @@ class Extractor(Protocol):
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Let what left quarantine count."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """JSON values and arrays; texts, never codes."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
         ...
 
 
@@ -103,7 +111,7 @@ class Watch:
                 self._cache.pop(key, None)
 
     def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
-        """A job when enough distinct rows came: 512, then at each doubling, at most 4 in 24 h and 2 h apart, one at a time."""
+        """A job when enough distinct rows came: 512, then at each doubling, at most 4 in 24 h and 1 h apart, one at a time."""
         if self._training or self.reservoir.learned < self._next_rows:
             return None
         if self._trained_ns and now_ns - self._trained_ns[-1] < APART_NS:
@@ -150,6 +158,38 @@ class Watch:
         if rows is not None:
             self._index(rows, embed(model.weights, *self._encoded(rows)))
         return True
+
+    def state(self) -> dict[str, Any]:
+        """Extractor, kept rows and model; rows in quarantine are left out."""
+        rows = self.reservoir.rows()
+        return {
+            "extractor": self.extractor.state(),
+            "texts": [dictionary.texts[2:] for dictionary in self.extractor.dictionaries],
+            "environments": self.index.environments.texts[2:],
+            "rows": None if rows is None else {field.name: getattr(rows, field.name) for field in fields(RowColumns)},
+            "learned": self.reservoir.learned,
+            "next_rows": self._next_rows,
+            "trained_ns": list(self._trained_ns),
+            "trainings": self.counts["trainings"],
+            "model": None if self.model is None else self.model.to_arrays(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the index is built anew from the kept rows."""
+        own = [
+            np.array([ABSENT, OVERFLOW, *map(dictionary.code, texts)], np.int32)
+            for dictionary, texts in zip(self.extractor.dictionaries, state["texts"], strict=True)
+        ]
+        environment = np.array([ABSENT, OVERFLOW, *map(self.index.environments.code, state["environments"])], np.int32)
+        self.extractor.restore(state["extractor"])
+        if state["rows"] is not None:
+            rows = RowColumns(**state["rows"])
+            codes = np.stack([table[rows.codes[:, column]] for column, table in enumerate(own)], axis=1)
+            self.reservoir.restore(replace(rows, codes=codes, environment=environment[rows.environment]), state["learned"])
+        self._next_rows, self.counts["trainings"] = state["next_rows"], state["trainings"]
+        self._trained_ns.extend(state["trained_ns"])
+        if state["model"] is not None:
+            self.adopt(TrainedModel.from_arrays(state["model"]))
 
     def _live(self, model: TrainedModel) -> None:
         self.model = model
