@@ -47,10 +47,11 @@ class Presence:
         for signal, columns in (("spans", window.spans), ("logs", window.logs), ("points", window.points)):
             if not len(columns.time_ns):
                 continue
-            codes, at, counts = np.unique(columns.resource[::-1], return_index=True, return_counts=True)
-            times = columns.time_ns[::-1][at]
-            for code, time_ns, count in zip(codes.tolist(), times.tolist(), counts.tolist(), strict=True):
-                self._add(code, signal, time_ns, count)
+            minute = columns.time_ns // MINUTE_NS
+            pairs, at, counts = np.unique(minute[::-1] << 32 | columns.resource[::-1], return_index=True, return_counts=True)
+            times = columns.time_ns[::-1][at]  # the latest of each: columns are sorted by time
+            for pair, time_ns, count in zip(pairs.tolist(), times.tolist(), counts.tolist(), strict=True):
+                self._add(pair & 0xFFFFFFFF, signal, time_ns, count)
 
     def _add(self, code: int, signal: str, time_ns: int, count: int) -> None:
         resource = self._resources[code]
