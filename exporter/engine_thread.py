@@ -13,10 +13,10 @@ from typing import Protocol
 from engine.pipeline import Engine
 from engine.records import SECOND_NS, Incident
 from exporter import state_file
-from exporter.config import Store as StoreSettings
 from exporter.intake import Arrived, BoundedIntake, Dismissal, Question
 from exporter.log import event
 from exporter.metrics import Metrics
+from exporter.sections import Store as StoreSettings
 from exporter.store import Store, StoreError
 
 #: Received time without data after which time goes on by itself, and how often then.

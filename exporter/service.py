@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import ssl
 import sys
 import threading
 import time
@@ -16,12 +15,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engine.pipeline import Engine
 from engine.records import Batch, ConfigChange, Finding, Incident, Snapshot
 from engine.strings import Resources, Strings
-from exporter import __version__, log, state_file
+from exporter import __version__, log
 from exporter.api import Api
-from exporter.config import Config, ConfigError, Section, Tls, engine_settings, split_endpoint
+from exporter.config import ConfigError
 from exporter.engine_thread import EngineThread
 from exporter.hints import Hints
 from exporter.intake import BoundedIntake
@@ -32,8 +30,10 @@ from exporter.receiver.desk import Desk
 from exporter.receiver.grpc import GrpcReceiver
 from exporter.receiver.http import HttpReceiver
 from exporter.receiver.ports import bound_port_error
-from exporter.receiver.settings import MIB, DeskSettings, GrpcSettings, HttpSettings, TlsFiles
-from exporter.receiver.tls import ssl_context
+from exporter.receiver.settings import MIB, DeskSettings, GrpcSettings, HttpSettings
+from exporter.reload import StartError, needs_restart, tls_files, tokens_of
+from exporter.restore import changes_again, restored
+from exporter.sections import Config, engine_settings, split_endpoint
 from exporter.sinks.annotations import Annotations
 from exporter.sinks.jsonlog import JsonLog
 from exporter.sinks.prometheus import Findings, exposition
@@ -46,16 +46,6 @@ from exporter.web import WebServer
 #: Requests in flight get so long when stopping; then the engine, to work off its queue; then the sinks.
 GRACE_SECONDS, DRAIN_SECONDS, SINK_SECONDS = 2.0, 20.0, 3.0
 LOG_QUEUE = 1000
-#: Changes of the look-back are given to the engine again after a restart, at most so many.
-CHANGES_AGAIN = 10_000
-#: The newest incidents, for those published after the state was saved.
-INCIDENTS_AGAIN = 200
-#: What takes effect on reload; the rest needs a restart.
-RELOADED = ("receiver.auth", "web.auth", "sinks.annotations", "log")
-
-
-class StartError(Exception):
-    """whence cannot start; says why and names the setting."""
 
 
 class Service:
@@ -67,7 +57,7 @@ class Service:
         self.state = "starting"
         self.started_ns = time.time_ns()
         self.restart_required: list[str] = []
-        self._tokens = _tokens(config)
+        self._tokens = tokens_of(config)
         self._lock = threading.Lock()
         self.metrics = Metrics()
         self.metrics.registry.register(Findings(lambda: self.snapshot))
@@ -89,8 +79,11 @@ class Service:
             changed=self._changed,
         )
         self.metrics.set("rca_receiver_in_flight_limit_bytes", self.intake.limit_bytes)
-        self.state_problem = ""
-        self.engine = self._restored(folder / "state.npz")
+        settings = engine_settings(config, live=True)
+        self.engine, self.state_problem = restored(self.strings, self.resources, settings, folder / "state.npz", self.store)
+        known = changes_again(self.store, settings)
+        if known:
+            self.intake.again(Batch(changes=known), time.time_ns())
         self.sinks = self._open_sinks(stdout or sys.stdout.buffer)
         trains = config.trainer.enabled and self.engine.settings.rows
         self.trainer = Trainer(folder / "training", timeout_seconds=config.trainer.timeout_seconds) if trains else None
@@ -126,28 +119,6 @@ class Service:
 
     # ------------------------------------------------------------ putting together
 
-    def _restored(self, path: Path) -> Engine:
-        """The engine as it was: its state file, then what the store knows later than that."""
-        engine = Engine(self.strings, self.resources, engine_settings(self.config, live=True))
-        try:
-            saved = state_file.load(path)
-            if saved is not None:
-                engine.restore(saved["engine"])
-                event("state restored", watermark_ns=saved["watermark_ns"])
-        except Exception as error:  # damaged, or of an engine that kept other things: never a reason not to start
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
-            reason = str(error) if isinstance(error, state_file.StateError) else f"{type(error).__name__}: {error}"
-            self.state_problem = f"state: {reason}; set aside as {aside.name}, learning starts anew"
-            event("state not restored", level=logging.ERROR, reason=reason, kept=str(aside))
-            engine = Engine(self.strings, self.resources, engine_settings(self.config, live=True))
-        engine.resume([each for active in (True, False) for each in self.store.incidents(active=active, limit=INCIDENTS_AGAIN)])
-        since_ns = self.store.watermark_ns() - engine.settings.changes_ns
-        changes = self.store.changes(start_ns=max(0, since_ns), limit=CHANGES_AGAIN)
-        if changes:
-            self.intake.again(Batch(changes=tuple(reversed(changes))), time.time_ns())
-        return engine
-
     def _open_sinks(self, stdout: BinaryIO) -> list[SinkQueue]:
         sinks = []
         if self.config.sinks.log.enabled:
@@ -171,13 +142,15 @@ class Service:
         try:
             if receiver.grpc.enabled:
                 grpc = GrpcSettings(
-                    endpoint=receiver.grpc.endpoint, workers=receiver.grpc.workers, tls=_tls("receiver.grpc.tls", receiver.grpc.tls)
+                    endpoint=receiver.grpc.endpoint, workers=receiver.grpc.workers, tls=tls_files("receiver.grpc.tls", receiver.grpc.tls)
                 )
                 self.grpc = GrpcReceiver(self.desk, settings=grpc)
                 self.listening["grpc"] = f"{_host(receiver.grpc.endpoint)}:{self.grpc.port}"
             if receiver.http.enabled:
                 http = HttpSettings(
-                    endpoint=receiver.http.endpoint, connections=receiver.http.connections, tls=_tls("receiver.http.tls", receiver.http.tls)
+                    endpoint=receiver.http.endpoint,
+                    connections=receiver.http.connections,
+                    tls=tls_files("receiver.http.tls", receiver.http.tls),
                 )
                 self.http = HttpReceiver(self.desk, settings=http)
                 self.listening["http"] = f"{_host(receiver.http.endpoint)}:{self.http.port}"
@@ -240,7 +213,7 @@ class Service:
         with self._lock:
             try:
                 config = self._load()
-                tokens = _tokens(config)
+                tokens = tokens_of(config)
             except ConfigError as error:
                 self._loaded(good=False)
                 event("settings not reloaded", level=logging.ERROR, problems="; ".join(error.problems))
@@ -254,8 +227,7 @@ class Service:
             log.setup(config.log.level, config.log.format)
             if config.sinks.annotations != before.sinks.annotations:
                 self._replace_annotations()
-            changed = _changed_settings(self.started_config, config)
-            self.restart_required = [name for name in changed if not name.startswith(RELOADED)]
+            self.restart_required = needs_restart(self.started_config, config)
             self._loaded(good=True)
             event("settings reloaded", restart_required=",".join(self.restart_required) or "nothing")
             return []
@@ -365,49 +337,8 @@ class Service:
         return time.time_ns()
 
 
-def _tls(setting: str, tls: Tls) -> TlsFiles:
-    """The files, tried once. Raises: StartError naming the setting."""
-    files = TlsFiles(tls.cert_file, tls.key_file, tls.client_ca_file)
-    try:
-        if files.cert_file:
-            ssl_context(files)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(f"{setting}: {files.cert_file}, {files.key_file}: {error}") from None
-    return files
-
-
 def _host(endpoint: str) -> str:
     return endpoint.rpartition(":")[0]
-
-
-def _tokens(config: Config) -> dict[str, str]:
-    """Every token, read from its file where it has one. Raises: StartError naming the setting."""
-    found = {}
-    annotations = config.sinks.annotations
-    for name, setting, read in (
-        ("receiver", "receiver.auth", config.receiver.auth.token),
-        ("web", "web.auth", config.web.auth.token),
-        ("annotations", "sinks.annotations", annotations.read_token),
-    ):
-        try:
-            found[name] = read()
-        except OSError as error:
-            raise StartError(f"{setting}: token file {error.filename}: {error.strerror}") from None
-        except ValueError as error:
-            raise StartError(f"{setting}: {error}") from None
-    return found
-
-
-def _changed_settings(before: Section, after: Section, prefix: str = "") -> list[str]:
-    """Dotted names of settings that differ."""
-    found = []
-    for name in type(after).model_fields:
-        old, new = getattr(before, name), getattr(after, name)
-        if isinstance(new, Section) and isinstance(old, Section):
-            found += _changed_settings(old, new, f"{prefix}{name}.")
-        elif old != new:
-            found.append(prefix + name)
-    return found
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:

@@ -10,7 +10,8 @@ import pytest
 
 from engine.settings import EngineSettings
 from exporter import config
-from exporter.config import Config, ConfigError
+from exporter.config import ConfigError
+from exporter.sections import Config, engine_settings
 
 
 def problems(text: str, environ: dict[str, str] | None = None) -> list[str]:
@@ -30,9 +31,9 @@ def test_without_a_file_every_default_is_loopback() -> None:
 
 def test_the_engine_section_mirrors_the_settings_of_the_engine() -> None:
     """A setting that somebody adds to the engine can be set the same day, and defaults are never written twice."""
-    assert dataclasses.replace(EngineSettings(), live=True) == config.engine_settings(config.parse("", {}), live=True)
+    assert dataclasses.replace(EngineSettings(), live=True) == engine_settings(config.parse("", {}), live=True)
     set_differently = config.parse("engine: {window_seconds: 20, sliding_seconds: 240, block_seconds: 60.0, rows: false}", {})
-    made = config.engine_settings(set_differently, live=False)
+    made = engine_settings(set_differently, live=False)
     assert (made.window_ns, made.sliding_ns, made.rows, made.live) == (20_000_000_000, 240_000_000_000, False, False)
 
 

@@ -19,13 +19,14 @@ import pytest
 from engine.records import SECOND_NS, Batch
 from engine.strings import Resources, Strings
 from exporter import config
-from exporter.config import Config
 from exporter.decode.json import decode_json
 from exporter.hints import Hints
 from exporter.intake import Arrived, BoundedIntake, Question
 from exporter.metrics import Metrics
 from exporter.receiver.intake import Busy
-from exporter.service import Service, StartError
+from exporter.reload import StartError
+from exporter.sections import Config
+from exporter.service import Service
 from exporter.store import Store
 from tests.findings import change, incident, resolved
 from tests.otlp_values import deployment, spans

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.records import SECOND_NS, ConfigChange, Incident, IncidentState
-from exporter.config import AnnotationSink
 from exporter.metrics import Metrics
+from exporter.sections import AnnotationSink
 from exporter.sinks.annotations import TAG_LONGEST, TAGS_LONGEST, Annotations, bounded, tag
 from exporter.sinks.jsonlog import JsonLog
 from exporter.sinks.queue import Permanent, SinkQueue

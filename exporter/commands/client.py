@@ -12,7 +12,8 @@ import urllib.request
 from typing import Any
 
 from exporter import config
-from exporter.config import ConfigError, split_endpoint
+from exporter.config import ConfigError
+from exporter.sections import split_endpoint
 
 TIMEOUT_SECONDS = 30.0
 ANSWER_LONGEST = 1 << 26

@@ -10,7 +10,8 @@ import sys
 import yaml
 
 from exporter import config
-from exporter.config import Config, ConfigError
+from exporter.config import ConfigError
+from exporter.sections import Config
 
 DESCRIPTION = """Settings: one YAML file, and over it the environment (WHENCE_RECEIVER__GRPC__ENDPOINT=0.0.0.0:4317)."""
 EPILOG = """examples: whence config check --config whence.yaml

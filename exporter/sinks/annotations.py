@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.records import ConfigChange, Incident
-from exporter.config import AnnotationSink
+from exporter.sections import AnnotationSink
 from exporter.sinks.queue import Permanent
 
 #: Grafana keeps a tag as key and value of at most 100 characters each, split at the first two colons.
