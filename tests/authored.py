@@ -120,8 +120,11 @@ def level(series: Mapping[str, Any], minute: int, rng: np.random.Generator) -> f
 def items(data: Mapping[str, Any], seed: int) -> Iterator[tuple[int, str, str | None, dict[str, Any]]]:
     """Everything in the incident: time, kind, service, OTLP item."""
     rng = np.random.default_rng(seed)
-    fillers = [{"commit": f"{seed:04x}{at:04x}", "at": at, "by": "bot", "title": title, "files": [file], "diff": f"@@ {file}\n{diff}" if diff else ""}
-               for at, title, file, diff in FILLERS if at < data["end"]]  # fmt: skip
+    fillers = [
+        {"commit": f"{seed:04x}{at:04x}", "at": at, "by": "bot", "title": title, "files": [file], "diff": f"@@ {file}\n{diff}" * bool(diff)}
+        for at, title, file, diff in FILLERS
+        if at < data["end"]
+    ]
     for change in [*data["changes"], *fillers]:
         at_ns, service, record = change_record(change)
         yield at_ns, "log", service, record

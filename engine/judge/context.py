@@ -119,7 +119,7 @@ def build_context(
     during = texts.counts(min(onset_ns, start_ns) - MINUTE_NS, end_ns)
     before = {(each.service, each.kind, each.text): each.records for each in texts.counts(start_ns - BACK_NS, onset_ns - MINUTE_NS)}
     said = _symptom_texts(during, before, {view.service: view for view in views})
-    load_ratio, load_service = _load(flow, risen, store, edges, root, onset_ns, end_ns)
+    load_ratio, load_service = _load(flow, risen, edges, root, onset_ns)
     outside_share, outside_host = _outside(during, root, texts.senders)
     here = [each for each in risen if each.time_ns >= onset_ns - MINUTE_NS]
     return ChangeContext(
@@ -204,11 +204,9 @@ def _symptom_texts(
 def _load(
     flow: ExcessFlow | None,
     risen: Sequence[Departure],
-    store: SeriesStore,
     edges: Sequence[TopologyEdge],
     root: str,
     onset_ns: int,
-    end_ns: int,
 ) -> tuple[float, str]:
     """How many times more requests came in at an entry, and where. A callee that is called more often by one caller is no entry."""
     ratio, service = 1.0, ""
@@ -217,10 +215,10 @@ def _load(
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = each.service not in called and arrivals(each.metric)
-        if each.kind == "requests" and entry and each.old > 0 and each.new > each.old and each.time_ns <= onset_ns + 5 * MINUTE_NS:
-            if each.time_ns >= onset_ns - 15 * MINUTE_NS and each.new / each.old > ratio:
-                ratio, service = each.new / each.old, each.service
+        entry = each.kind == "requests" and each.service not in called and arrivals(each.metric)
+        then = -15 * MINUTE_NS <= each.time_ns - onset_ns <= 5 * MINUTE_NS
+        if entry and then and each.old > 0 and each.new / each.old > ratio:
+            ratio, service = each.new / each.old, each.service
     return ratio, service
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.records import I32, I64, SEVERITY_ERROR, SEVERITY_WARN, Bool, LogColumns, PeerKind, SpanColumns, Status, Window
+from engine.records import I32, I64, SEVERITY_ERROR, SEVERITY_WARN, Bool, ChangeType, LogColumns, PeerKind, SpanColumns, Status, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.columns import select
@@ -114,14 +114,16 @@ class Texts:
         return sorted(result, key=lambda each: (-each.records, each.service, each.kind, each.text, each.level))
 
     def _logs(self, logs: LogColumns) -> tuple[I64, I64]:
-        loud = logs.severity >= SEVERITY_WARN
+        # what announces a change is no symptom, and its words are not what services usually say
+        told = np.isin(logs.event_name, [self._strings.intern("value", name) for name in ChangeType])
+        loud = (logs.severity >= SEVERITY_WARN) & ~told
         level = np.where(logs.severity >= SEVERITY_ERROR, SEVERITY_ERROR, np.where(loud, SEVERITY_WARN, 0)).astype(np.int64)
         nobody = np.zeros(len(level), np.int64)
         parts = [
-            self._codes(logs.resource, TextKind.LOG, level, logs.template, logs.time_ns, logs.template > 0),
+            self._codes(logs.resource, TextKind.LOG, level, logs.template, logs.time_ns, ~told & (logs.template > 0)),
             self._codes(logs.resource, TextKind.EXCEPTION, level, logs.exception, logs.time_ns, loud & (logs.exception > 0)),
             self._codes(logs.resource, TextKind.STATEMENT, level, logs.statement, logs.time_ns, loud & (logs.statement > 0)),
-            self._codes(logs.resource, TextKind.PEER, nobody, logs.peer, logs.time_ns, level == SEVERITY_ERROR),
+            self._codes(logs.resource, TextKind.PEER, nobody, logs.peer, logs.time_ns, ~told & (level == SEVERITY_ERROR)),
         ]
         return np.concatenate(parts), np.tile(logs.time_ns, len(parts))
 

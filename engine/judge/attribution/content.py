@@ -36,9 +36,16 @@ FRAME: Final = re.compile(
 )
 FUNCTION: Final = re.compile(r"(?:\bin |\bat |\s|\.|::|^)([A-Za-z_]\w{3,})(?=\s*\(|\s+at\b|\s*$|\s*\n)", re.M)
 #: Words of every program and every message: they tie nothing to anything.
-COMMON: Final = frozenset(
-    ["the", "and", "for", "not", "with", "from", "that", "this", "was", "has", "have", "are", "but", "can", "will", "into", "over", "new", "set", "get", "add", "use", "value", "values", "name", "names", "type", "types", "string", "int", "bool", "float", "list", "map", "data", "error", "errors", "err", "fail", "failed", "failure", "exception", "runtime", "return", "func", "function", "def", "class", "public", "private", "static", "const", "var", "let", "val", "self", "async", "await", "import", "package", "null", "nil", "none", "true", "false", "request", "requests", "response", "http", "https", "api", "code", "status", "call", "called", "calls", "service", "services", "server", "client", "time", "timed", "out", "log", "logger", "info", "warn", "warning", "message", "msg", "key", "file", "line", "text", "result", "item", "items", "object", "context", "ctx", "java", "lang", "org", "com", "exc", "net", "util", "main", "app", "src", "test", "tests", "user", "users", "count", "total", "rate", "per", "second", "seconds", "minute", "p50", "p90", "p95", "p99", "duration", "latency", "while", "during", "after", "before", "when", "than", "does", "did", "its", "all", "one", "two", "more", "less"]
-)  # fmt: skip
+COMMON_TEXT: Final = (
+    "add after all and api app are async await before bool but call called calls can class client code com const context "
+    "count ctx data def did does duration during err error errors exc exception fail failed failure false file float for "
+    "from func function get has have http https import info int into item items its java key lang latency less let line "
+    "list log logger main map message minute more msg name names net new nil none not null object one org out over p50 p90 "
+    "p95 p99 package per private public rate request requests response result return runtime second seconds self server "
+    "service services set src static status string test tests text than that the this time timed total true two type types "
+    "use user users util val value values var warn warning was when while will with"
+)
+COMMON: Final = frozenset(COMMON_TEXT.split())
 
 
 class Content(NamedTuple):

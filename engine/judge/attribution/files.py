@@ -52,11 +52,11 @@ def name_words(name: str) -> tuple[str, ...]:
     (('billing',), ('payment', 'gateway'))
     """
     found = []
-    for word in NAME.findall(name):
-        word = word.lower()
-        for ending in ("service", "svc"):
-            if word.endswith(ending) and len(word) >= len(ending) + NAME_LEAST:
-                word = word[: -len(ending)]
+    for part in NAME.findall(name):
+        word = part.lower()
+        ending = next((each for each in ("service", "svc") if word.endswith(each)), "")
+        if ending and len(word) >= len(ending) + NAME_LEAST:
+            word = word[: -len(ending)]
         if word not in GENERIC and not word.isdigit():
             found.append(word)
     return tuple(found)

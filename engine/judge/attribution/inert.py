@@ -29,7 +29,8 @@ VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> tuple[float, str]:
     """Nats against a change that can hardly do harm, and why; (0, "") if it can.
 
-    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3; nothing but moved code -3; looks and wording -2.5;
+    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3;
+    nothing but moved code -3; looks and wording -2.5;
     patch release of a library -1.3, minor -.8; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
     files = change.files

@@ -59,8 +59,11 @@ ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism
 PARAMETERS: Final = (
     (re.compile(r"delay|latenc|timeout|sleep|wait|interval", re.I), {"latency": 0.5, "timeout": 0.5}),
     (re.compile(r"error|fail|fault|percent|invalid|reject|abort", re.I), {"errors": 0.5}),
-    (re.compile(r"memory|leak|alloc|cpu|capacity|limit|concurren|throttl|replica|read|write", re.I), {"latency": 0.5, "errors": 0.5, "saturation": 0.5}),
-)  # fmt: skip
+    (
+        re.compile(r"memory|leak|alloc|cpu|capacity|limit|concurren|throttl|replica|read|write", re.I),
+        {"latency": 0.5, "errors": 0.5, "saturation": 0.5},
+    ),
+)
 
 
 def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) -> tuple[float, str]:

@@ -26,17 +26,32 @@ PRIVATE: Final = re.compile(
 )
 MACHINES: Final = (
     (re.compile(r"no space left|disk ?pressure|disk (is )?full|read-only file system|i/o error|inodes?", re.I), "disks"),
-    (re.compile(
-    r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
-    r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling", re.I), "machines"),
-    (re.compile(r"certificate (has )?expired|certificate is not yet valid|x509.*expired|expired certificate", re.I), "an expired certificate"),
-    (re.compile(
-    r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
-    r"|election)|no leader|quorum", re.I), "a failover"),
-    (re.compile(
-    r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup"
-    r"|resolution)|partition(ed)? from|link (is )?down", re.I), "the network"),
-)  # fmt: skip
+    (
+        re.compile(
+            r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
+            r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling",
+            re.I,
+        ),
+        "machines",
+    ),
+    (re.compile(r"certificate (has )?expired|certificate is not yet|x509.*expired|expired certificate", re.I), "an expired certificate"),
+    (
+        re.compile(
+            r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
+            r"|election)|no leader|quorum",
+            re.I,
+        ),
+        "a failover",
+    ),
+    (
+        re.compile(
+            r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup"
+            r"|resolution)|partition(ed)? from|link (is )?down",
+            re.I,
+        ),
+        "the network",
+    ),
+)
 
 
 def is_public(host: str) -> bool:

@@ -25,20 +25,47 @@ class Mechanism(NamedTuple):
 
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
-    (r"\b(retr(y|ies)|attempts?)\b", {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7}, {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5}),
+    (
+        r"\b(retr(y|ies)|attempts?)\b",
+        {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7},
+        {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5},
+    ),
     (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
-    (r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir", {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5}, {"memory": 1.0, "errors": 0.2}),
-    (r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))", {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7}, {"latency": 1.6, "lag": 1.5, "timeout": 0.8}),
-    (r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)", {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6}, {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0}),
-    (r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits", {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8}, {"saturation": 1.2, "fanout": 1.0, "latency": 0.7}),
+    (
+        r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir",
+        {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5},
+        {"memory": 1.0, "errors": 0.2},
+    ),
+    (
+        r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))",
+        {"fanout": 1.4, "throttled": 1.2, "cpu": 1.2, "saturation": 0.7},
+        {"latency": 1.6, "lag": 1.5, "timeout": 0.8},
+    ),
+    (
+        r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)",
+        {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6},
+        {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0},
+    ),
+    (
+        r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits",
+        {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8},
+        {"saturation": 1.2, "fanout": 1.0, "latency": 0.7},
+    ),
     (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
     (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
     (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
-    (r"\b(replica|instances|min size|desired|partitions|shards)", {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5}, {"exhausted": 1.0}),
     (
-    r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"
-    r"|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b", {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0}, {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6}),
-)  # fmt: skip
+        r"\b(replica|instances|min size|desired|partitions|shards)",
+        {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5},
+        {"exhausted": 1.0},
+    ),
+    (
+        r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"
+        r"|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b",
+        {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0},
+        {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6},
+    ),
+)
 _NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
 
 

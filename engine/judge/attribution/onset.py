@@ -30,15 +30,28 @@ STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
 
 #: What a series measures, by the words of its name. The first that fits counts; a queue that waits is saturation, not latency.
 KINDS: Final = (
-    ("errors", re.compile(
-    r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust"
-    r"|unavailab|success|availab|oom|crash|restart")),
-    ("saturation", re.compile(
-    r"pool|queue|backlog|lag_|_lag|in_use|in_flight|pending|utili[sz]ation|cpu|memory|heap|disk|busy|saturat"
-    r"|connections|threads|gc_|lock|depth|oldest")),
-    ("latency", re.compile(r"latenc|duration|response_?time|seconds|_ms\b|millis|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|(?<![a-z])age(?![a-z])")),
+    (
+        "errors",
+        re.compile(
+            r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust"
+            r"|unavailab|success|availab|oom|crash|restart"
+        ),
+    ),
+    (
+        "saturation",
+        re.compile(
+            r"pool|queue|backlog|lag_|_lag|in_use|in_flight|pending|utili[sz]ation|cpu|memory|heap|disk|busy|saturat"
+            r"|connections|threads|gc_|lock|depth|oldest"
+        ),
+    ),
+    (
+        "latency",
+        re.compile(
+            r"latenc|duration|response_?time|seconds|_ms\b|milli|_us\b|p50|p9\d|elapsed|took|wait|lag\b|delay|(?<![a-z])age(?![a-z])"
+        ),
+    ),
     ("requests", re.compile(r"requests?|rps|qps|per_sec|per_min|throughput|calls|rate\b|published|jobs|hits|messages|records|count|total")),
-)  # fmt: skip
+)
 
 
 def series_kind(metric: str) -> str:
