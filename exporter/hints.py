@@ -156,11 +156,11 @@ def _by_resource(resource: I32, time_ns: I64) -> list[tuple[int, int, int]]:
 
 
 def _lapse(lapse_ns: int) -> str:
-    """A duration for a sentence, in one unit, so that the sentence does not change with every batch."""
-    for unit, size_ns in (("d", 24 * HOUR_NS), ("h", HOUR_NS), ("min", MINUTE_NS)):
+    """A duration of a minute or more, in one coarse unit: a sentence that changes with every batch would be told with every batch."""
+    for unit, size_ns in (("d", 24 * HOUR_NS), ("h", HOUR_NS)):
         if lapse_ns >= 2 * size_ns:
             return f"{lapse_ns // size_ns} {unit}"
-    return f"{lapse_ns // SECOND_NS} s"
+    return f"{max(1, lapse_ns // MINUTE_NS)} min"
 
 
 def sentences(hints: Sequence[Hint]) -> list[str]:

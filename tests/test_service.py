@@ -19,6 +19,7 @@ import pytest
 from engine.records import SECOND_NS, Batch
 from engine.strings import Resources, Strings
 from exporter import config
+from exporter.__main__ import main
 from exporter.decode.json import decode_json
 from exporter.hints import Hints
 from exporter.intake import Arrived, BoundedIntake, Question
@@ -28,9 +29,11 @@ from exporter.reload import StartError
 from exporter.sections import Config
 from exporter.service import Service
 from exporter.store import Store
+from exporter.times import parse_time
 from tests.findings import change, incident, resolved
+from tests.grafana_server import TOKEN, Grafana
 from tests.otlp_values import deployment, spans
-from tests.serving import Serving, call, settings
+from tests.serving import ROOT, Serving, call, settings
 
 NOW_NS = time.time_ns()
 
@@ -151,6 +154,34 @@ def test_sighup_reloads_tokens_and_a_broken_file_leaves_the_old_ones(tmp_path: P
         assert call(f"{whence.web}/-/reload", token="one", method="POST")[0] == 200
         assert call(f"{whence.web}/readyz?verbose")[1] == {"ready": True, "degraded": ["settings: restart for engine.window_seconds"]}
         assert whence.stop() == 0
+
+
+@pytest.mark.slow
+def test_findings_of_a_recorded_failure_leave_by_log_annotation_store_and_metrics(tmp_path: Path) -> None:
+    grafana = Grafana()
+    file = settings(tmp_path)
+    sinks = f"sinks: {{annotations: {{url: {grafana.url}, token: {TOKEN}}}}}\ntrainer: {{enabled: false}}\n"
+    file.write_text(file.read_text() + sinks)
+    with Serving(file) as whence:
+        assert main(["replay", str(ROOT / "exporter" / "recordings" / "petshop"), "--to", whence.grpc]) == 0
+        assert whence.stop() == 0
+    lines = [json.loads(line) for line in whence.out.read_text().splitlines()]
+    last = {line["id"]: line["state"] for line in lines}
+    assert last
+    store = Store(tmp_path / "data")
+    assert {one.id: one.state.value for one in store.incidents()} == last
+    changes = {one.id for one in store.changes(limit=1000) if not one.inferred}
+    store.close()
+    regions = [one["tags"][1] for one in grafana.annotations.values() if one["tags"][1].startswith("incident:")]
+    points = [one["tags"][1] for one in grafana.annotations.values() if one["tags"][1].startswith("change:")]
+    assert sorted(regions) == sorted(f"incident:{name}" for name in last)
+    assert sorted(points) == sorted(f"change:{name}" for name in changes)
+    for one in grafana.annotations.values():
+        name = one["tags"][1].removeprefix("incident:")
+        if last.get(name) == "resolved":
+            resolved_line = next(line for line in lines if line["id"] == name and line["state"] == "resolved")
+            assert one["timeEnd"] == parse_time(resolved_line["resolved"]) // 10**6
+    grafana.stop()
 
 
 # ------------------------------------------------------------ life of the service
