@@ -241,7 +241,7 @@ class Batch:
     links: LinkColumns | None = None
     changes: tuple[ConfigChange, ...] = ()
     bounds: tuple[F64, ...] = ()
-    dropped: tuple[tuple[str, int], ...] = ()  # reason (exporter.decode.columns.Drop), items of the export that are in no column
+    dropped: tuple[tuple[str, int], ...] = ()  # reason (exporter.decode.drops.Drop), items of the export that are in no column
 
 
 class Family(StrEnum):

@@ -1,34 +1,25 @@
-"""Rows to columns: what both decoders fill, one row an item, and what both check."""
+"""Spans and log records to columns: what both decoders fill, one row an item, and what both check."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
-from itertools import pairwise
 
 import numpy as np
 
 from engine.records import (
-    F64,
-    POINT_MONOTONIC,
-    POINT_NO_RECORDED_VALUE,
     SEVERITY_ERROR,
     U64,
     Batch,
     ConfigChange,
     LinkColumns,
     LogColumns,
-    PointColumns,
-    PointType,
     SpanColumns,
     SpanKind,
     Status,
-    Temporality,
-    series_text,
 )
 from engine.strings import StringTable
-from exporter.decode.buckets import explicit
+from exporter.decode.drops import Drop
 from exporter.decode.fold import LONGEST_BYTES, LONGEST_ERROR_BYTES, fold, fold_statement
 from exporter.decode.meaning import (
     ERROR_MESSAGE,
@@ -41,6 +32,7 @@ from exporter.decode.meaning import (
     place_of,
     weight_of,
 )
+from exporter.decode.points import PointRows
 from exporter.decode.resource import first
 
 TIME_END = 1 << 63
@@ -49,8 +41,6 @@ SPAN_ID_BYTES = 8
 NO_TRACE = bytes(TRACE_ID_BYTES)
 NO_SPAN = bytes(SPAN_ID_BYTES)
 SEVERITY_LAST = 24
-BOUNDS_CAP = 512  # explicit bounds a histogram, quantiles a summary
-NAN = float("nan")
 #: OTLP names of severities for senders that set the text only; SeverityNumber of the range's start.
 SEVERITY_TEXTS = {
     **dict.fromkeys(("TRACE", "VERBOSE", "FINEST"), 1),
@@ -60,19 +50,6 @@ SEVERITY_TEXTS = {
     **dict.fromkeys(("ERROR", "ERR", "SEVERE"), 17),
     **dict.fromkeys(("FATAL", "CRITICAL", "CRIT", "ALERT", "EMERG", "EMERGENCY", "PANIC"), 21),
 }
-
-
-class Drop(StrEnum):
-    """Why an item of an export is in no column."""
-
-    OWN = "own_telemetry"  # whence's own
-    NO_TIME = "no_time"  # time 0, or a span that ends before it starts
-    NO_ID = "no_id"  # a span whose trace or span id is all zeros
-    SHAPE = "shape"  # a histogram or summary whose parts do not fit together
-
-
-#: Reasons that the sender is told of as rejected: the item is unusable.
-REJECTED = (Drop.NO_TIME, Drop.NO_ID, Drop.SHAPE)
 
 
 class SpanRows:
@@ -251,142 +228,6 @@ class LogRows:
         )
 
 
-class PointRows:
-    """Metric data points of one export."""
-
-    def __init__(self, strings: StringTable, dropped: Counter[str]) -> None:
-        self.strings = strings
-        self.dropped = dropped
-        self.rows: list[tuple[int | float, ...]] = []
-        self.counts: list[float] = []
-        self.counts_at: list[int] = [0]
-        self.bounds: dict[tuple[float, ...], int] = {}
-        self.metric = (0, 0, 0, 0, 0)
-        self.name = ""
-
-    def start_metric(self, name: str, unit: str, point_type: PointType, temporality: int, monotonic: bool) -> None:
-        """The metric that the points added from now on belong to."""
-        if not 0 <= temporality <= Temporality.CUMULATIVE:
-            temporality = Temporality.UNSPECIFIED
-        intern = self.strings.intern
-        flags = POINT_MONOTONIC if monotonic else 0
-        self.metric = intern("value", name), intern("value", unit) if unit else 0, int(point_type), temporality, flags
-        self.name = name
-
-    def add(
-        self,
-        resource: int,
-        attributes: tuple[tuple[str, str], ...],
-        times_ns: tuple[int, int],
-        no_value: bool,
-        value: float,
-        total: float = NAN,
-        count: int = 0,
-        bounds: Sequence[float] = (),
-        counts: Sequence[float] = (),
-    ) -> None:
-        """Take a point; `attributes` sorted by key, `times_ns` start and time."""
-        start_ns, time_ns = times_ns
-        if time_ns <= 0:
-            self.dropped[Drop.NO_TIME] += 1
-            return
-        metric, unit, point_type, temporality, flags = self.metric
-        if no_value:
-            flags |= POINT_NO_RECORDED_VALUE
-            value, total, count, bounds, counts = NAN, NAN, 0, (), ()
-        row = -1
-        if bounds or counts:
-            row = self.bounds.setdefault(tuple(bounds), len(self.bounds))
-            self.counts += counts
-        self.counts_at.append(len(self.counts))
-        series = self.strings.intern("series", series_text(resource, self.name, attributes))
-        self.rows.append((time_ns, resource, series, metric, unit, point_type, temporality, flags, start_ns, value, total, count, row))
-
-    def add_histogram(
-        self,
-        resource: int,
-        attributes: tuple[tuple[str, str], ...],
-        times_ns: tuple[int, int],
-        no_value: bool,
-        total: float,
-        count: int,
-        bounds: Sequence[float],
-        counts: Sequence[int],
-    ) -> None:
-        """Take an explicit histogram: one bucket more than bounds, or neither."""
-        if not no_value and not (
-            len(counts) == (len(bounds) + 1 if bounds or counts else 0) and len(bounds) <= BOUNDS_CAP and increasing(bounds)
-        ):
-            self.dropped[Drop.SHAPE] += 1
-            return
-        self.add(resource, attributes, times_ns, no_value, NAN, total, count, bounds, [float(each) for each in counts])
-
-    def add_exponential(
-        self,
-        resource: int,
-        attributes: tuple[tuple[str, str], ...],
-        times_ns: tuple[int, int],
-        no_value: bool,
-        total: float,
-        count: int,
-        scale: int,
-        zero: tuple[int, float],
-        positive: tuple[int, Sequence[int]],
-        negative: tuple[int, Sequence[int]],
-    ) -> None:
-        """Take an exponential histogram, written out."""
-        try:
-            bounds, counts = ([], []) if no_value else explicit(scale, zero[0], zero[1], positive, negative)
-        except ValueError:
-            self.dropped[Drop.SHAPE] += 1
-            return
-        self.add(resource, attributes, times_ns, no_value, NAN, total, count, bounds, counts)
-
-    def add_summary(
-        self,
-        resource: int,
-        attributes: tuple[tuple[str, str], ...],
-        times_ns: tuple[int, int],
-        no_value: bool,
-        total: float,
-        count: int,
-        quantiles: Sequence[tuple[float, float]],
-    ) -> None:
-        """Take a summary: quantiles as bounds, their values as counts."""
-        bounds = [quantile for quantile, _ in quantiles]
-        if len(bounds) > BOUNDS_CAP or not increasing(bounds):
-            self.dropped[Drop.SHAPE] += 1
-            return
-        self.add(resource, attributes, times_ns, no_value, NAN, total, count, bounds, [value for _, value in quantiles])
-
-    def columns(self) -> PointColumns | None:
-        """The points, None for none."""
-        if not self.rows:
-            return None
-        time, resource, series, metric, unit, kind, temporality, flags, start, value, total, count, row = zip(*self.rows, strict=True)
-        return PointColumns(
-            time_ns=np.array(time, np.int64),
-            resource=np.array(resource, np.int32),
-            series=np.array(series, np.int32),
-            metric=np.array(metric, np.int32),
-            unit=np.array(unit, np.int32),
-            type=np.array(kind, np.uint8),
-            temporality=np.array(temporality, np.uint8),
-            flags=np.array(flags, np.uint8),
-            start_ns=np.array(start, np.int64),
-            value=np.array(value, np.float64),
-            sum=np.array(total, np.float64),
-            count=np.array(count, np.uint64),
-            counts_at=np.array(self.counts_at, np.int64),
-            counts=np.array(self.counts, np.float64),
-            bounds=np.array(row, np.int32),
-        )
-
-    def all_bounds(self) -> tuple[F64, ...]:
-        """Rows of Batch.bounds."""
-        return tuple(np.array(bounds, np.float64) for bounds in self.bounds)
-
-
 class Rows:
     """Everything of one export, on its way to a Batch."""
 
@@ -413,8 +254,3 @@ class Rows:
 def id_words(ids: Sequence[bytes]) -> U64:
     """Ids as 64-bit words, two a trace id, one a span id."""
     return np.frombuffer(b"".join(ids), ">u8").astype(np.uint64)
-
-
-def increasing(bounds: Sequence[float]) -> bool:
-    """Whether each bound is above the one before; not so where one is NaN."""
-    return all(left < right for left, right in pairwise(bounds)) and (not bounds or bounds[0] == bounds[0])

@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from engine.records import Batch, ChangeType, PointType, Resource
 from engine.strings import Resources, StringTable
 from exporter.changes.log_record import EVENT_TYPES, change_of
-from exporter.decode.columns import NO_SPAN, NO_TRACE, SPAN_ID_BYTES, TRACE_ID_BYTES, Drop, Rows
+from exporter.decode.columns import NO_SPAN, NO_TRACE, SPAN_ID_BYTES, TRACE_ID_BYTES, Rows
+from exporter.decode.drops import Drop
 from exporter.decode.meaning import EXCEPTION_EVENT, LOG_KEYS, SPAN_KEYS
 from exporter.decode.resource import OWN_SERVICE, RESOURCE_KEYS, resource_of
 from exporter.decode.values import ATTRIBUTES_CAP, DEPTH_MAX, Attributes, Plain, body_of, text_of

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from engine.records import SECOND_NS, Batch
 from engine.strings import Resources, StringTable
-from exporter.decode.columns import REJECTED
+from exporter.decode.drops import REJECTED
 from exporter.decode.json import decode_json
 from exporter.decode.protobuf import decode_logs, decode_metrics, decode_traces
 from exporter.receiver.answers import Answer, Signal, Verdict

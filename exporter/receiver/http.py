@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 import threading
@@ -15,10 +14,8 @@ import orjson
 from exporter.receiver.answers import CODES, Answer, Signal, Verdict, response_json, response_of, status_json, status_of
 from exporter.receiver.desk import Desk
 from exporter.receiver.ports import bound_port_error
-from exporter.receiver.settings import HttpSettings, TlsFiles
-from exporter.receiver.tls import ssl_context, stamp
-
-log = logging.getLogger("whence.receiver")
+from exporter.receiver.settings import HttpSettings
+from exporter.receiver.tls import FollowedContext
 
 TRANSPORT = "http"
 SETTING = "receiver.http.endpoint"
@@ -70,7 +67,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, desk: Desk, settings: HttpSettings) -> None:
         self.desk, self.settings = desk, settings
-        self._tls = _Tls(settings.tls) if settings.tls.cert_file else None
+        self._tls = FollowedContext(settings.tls) if settings.tls.cert_file else None
         self._open: dict[int, socket.socket] = {}  # by id of the accepted socket; TLS wraps it
         self._changed = threading.Condition()
         host, _, port = settings.endpoint.rpartition(":")
@@ -120,24 +117,6 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke, or failed its handshake: counted, not logged."""
         self.desk.refuse(TRANSPORT, Verdict.UNRECEIVED, "")
-
-
-class _Tls:
-    """A context that follows its files; a wrong file leaves the old one in use."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        self._files, self._stamp, self._context = files, stamp(files), ssl_context(files)
-
-    def context(self) -> ssl.SSLContext:
-        """The context for the next connection."""
-        try:
-            now = stamp(self._files)
-            if now != self._stamp:
-                self._context, self._stamp = ssl_context(self._files), now
-                log.info("receiver.http.tls: certificate read again")
-        except (OSError, ssl.SSLError) as error:
-            log.error("receiver.http.tls: read %s: %s; the old certificate stays in use", self._files.cert_file, error)
-        return self._context
 
 
 class _RefusedError(Exception):

@@ -56,3 +56,21 @@ def ssl_context(files: TlsFiles) -> ssl.SSLContext:
         context.load_verify_locations(files.client_ca_file)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+class FollowedContext:
+    """A context of an HTTP server that follows its files; a wrong file leaves the old one in use."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files, self._stamp, self._context = files, stamp(files), ssl_context(files)
+
+    def context(self) -> ssl.SSLContext:
+        """The context for the next connection."""
+        try:
+            now = stamp(self._files)
+            if now != self._stamp:
+                self._context, self._stamp = ssl_context(self._files), now
+                log.info("receiver.http.tls: certificate read again")
+        except (OSError, ssl.SSLError) as error:
+            log.error("receiver.http.tls: read %s: %s; the old certificate stays in use", self._files.cert_file, error)
+        return self._context
