@@ -10,10 +10,10 @@ from typing import Final
 from engine.judge.attribution.content import Content, contents, flag_nats
 from engine.judge.attribution.diff import Diff, parse
 from engine.judge.attribution.inert import inert_term
+from engine.judge.attribution.live import Live, live_of, time_term
 from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
 from engine.judge.attribution.none import none_term
 from engine.judge.attribution.reach import reach_term
-from engine.judge.attribution.time import Live, live_of, time_term
 from engine.judge.attribution.value import value_term
 from engine.judge.context import ChangeContext
 from engine.records import Attribution, ChangeType, ChangeVerdict, ConfigChange, Verdict

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.evidence.metric import ExcessFlow
-from engine.judge.attribution.onset import Departure, Sign, arrivals, departures, flooded, root_weights, walk
+from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, Departure, Sign, arrivals, departures, flooded, root_weights, walk
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
@@ -153,7 +153,7 @@ def _symptom_ns(risen: Sequence[Departure], root: str, onset_ns: int) -> int:
 def _signs(
     evidence: Sequence[Evidence], risen: Sequence[Departure], heard: Sequence[TextCount], known: set[str], start_ns: int
 ) -> list[Sign]:
-    signs = [Sign(each.time_ns, each.service, each.kind, each.metric) for each in risen]
+    signs = [Sign(each.time_ns, each.service, _kind(each), each.metric) for each in risen]
     for text in heard:
         new = text.level >= SEVERITY_WARN and text.kind in (TextKind.LOG, TextKind.EXCEPTION)
         failed = text.kind is TextKind.MESSAGE
@@ -164,6 +164,12 @@ def _signs(
             kind = "requests" if item.family is Family.RATE else "errors" if item.family in (Family.ERROR, Family.ABSENCE) else "latency"
             signs.append(Sign(item.start_ns, item.service, kind, item.subject))
     return signs
+
+
+def _kind(each: Departure) -> str:
+    """Kind of the sign of a departure: `drive` where a service starts at least 1.5 times as much as usual."""
+    more = each.old > 0 and each.new >= FLOOD_RATIO * each.old
+    return "drive" if each.kind == "requests" and more and STARTS.search(each.metric) and not arrivals(each.metric) else each.kind
 
 
 def _views(evidence: Sequence[Evidence], roots: Mapping[str, float], shares: Mapping[str, tuple[float, float]]) -> tuple[ServiceView, ...]:

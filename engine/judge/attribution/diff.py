@@ -26,6 +26,7 @@ class Hunk:
     removed: tuple[str, ...]
     kept: tuple[str, ...]
     moved: tuple[str, ...] = ()  # lines that are removed here and added there
+    reordered: bool = False  # some of them stand in another place now, past unchanged lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,15 @@ def parse(text: str) -> Diff:
     added: list[str] = []
     removed: list[str] = []
     kept: list[str] = []
-    changed = 0
+    changed = block = 0
+    blocks: dict[tuple[str, str], set[int]] = {}  # sign and bare line -> runs of changed lines that hold it
 
     def close() -> None:
         again = Counter(_bare(line) for line in added) & Counter(_bare(line) for line in removed)
         if added or removed or kept:
             moved = tuple(line for line in dict.fromkeys(added) if again[_bare(line)])
-            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved))
+            reordered = any(blocks["-", _bare(line)].isdisjoint(blocks["+", _bare(line)]) for line in moved)
+            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved, reordered))
 
     for line in text.splitlines()[:LINES_MOST]:
         if line.startswith(("+++", "---", "diff ", "index ")):
@@ -74,6 +77,7 @@ def parse(text: str) -> Diff:
         elif line.startswith("@@"):
             close()
             added, removed, kept = [], [], []
+            blocks.clear()
             header = HEADER.match(line)
             place = header.group(1) if header else line[2:].strip()
             found = FILE.match(place)
@@ -83,11 +87,14 @@ def parse(text: str) -> Diff:
             content = line[1:].strip()
             if content and not COMMENT.match(line[1:]):
                 (added if line[0] == "+" else removed).append(_uncommented(content))
+                blocks.setdefault((line[0], _bare(_uncommented(content))), set()).add(block)
         elif line.strip():
+            block += 1
             kept.append(line.strip())
     close()
     whole = Diff(tuple(hunks), False)
-    return Diff(whole.hunks, bool(changed) and not whole.added and not whole.removed)
+    code = any(hunk.added or hunk.removed or hunk.moved for hunk in hunks)
+    return Diff(whole.hunks, bool(changed) and not code)
 
 
 def _uncommented(line: str) -> str:

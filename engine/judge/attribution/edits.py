@@ -28,7 +28,7 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 #: A line that declares a field, an enum value or a column.
 DECLARES: Final = re.compile(
     r"^((public|private|protected|final|static|readonly|val|var|let|const|pub|optional|repeated|required)\s+)*\w+\??\s*:\s*[\w<>\[\]., ?"
-    r"|]+[,;]?$|^\w+\s+\*?[\w\[\].]+(\s+`.*`)?$|^[\w<>,\[\]]+\s+\w+\s*(=.*)?;$",
+    r"|]+[,;]?$|^\w+\s+\*?[\w\[\].]+(\s+`.*`)?$|^[\w<>,\[\]]+\s+\w+\s*(=.*)?;$|^(\w+\s+)+[\w<>?\[\]]+\s+\w+\s*\{ ?get;.*\}$",
     re.I,
 )
 

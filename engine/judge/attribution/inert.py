@@ -30,7 +30,7 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
     """Nats against a change that can hardly do harm, and why; (0, "") if it can.
 
     docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3;
-    nothing but moved code -3; looks and wording -2.5;
+    nothing but white space -3, but an order -.5; looks and wording -2.5;
     patch release of a library -1.3, minor -.8; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
     files = change.files
@@ -43,7 +43,8 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
         return -4.0, "changes comments only"
     lines = (*diff.added, *diff.removed)
     if change.diff and not lines:
-        return -3.0, "moves lines, changes none"
+        reordered = any(hunk.reordered for hunk in diff.hunks)
+        return (-0.5, "changes an order only") if reordered else (-3.0, "changes white space only")
     if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
         return -4.0, "changes only what is logged or measured"
     changed = edits(diff)

@@ -87,6 +87,7 @@ NETWORK: Final = re.compile(
     r"|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
     re.I,
 )
+SCHEDULE: Final = re.compile(r"\bcron\w*|\bschedul\w*|run_?every|@every|fixed_?rate", re.I)
 PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
 WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from engine.judge.attribution.diff import Diff, Hunk
@@ -41,12 +42,13 @@ from engine.judge.attribution.marks import (
     PAUSE,
     PRELOAD,
     PROBE,
+    SCHEDULE,
     SCHEMA,
     SQL,
     STRICT,
     WRITTEN,
 )
-from engine.judge.attribution.numbers import Mechanism, against, of_number
+from engine.judge.attribution.quantities import Mechanism, against, of_number
 from engine.records import ChangeType, ConfigChange
 
 MOST: Final = 2.0
@@ -141,9 +143,9 @@ def _net(pattern: re.Pattern[str], hunk: Hunk) -> int:
 def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
     added = tuple(line for line in hunk.added if not TELLS.search(line))
     removed = tuple(line for line in hunk.removed if not TELLS.search(line))
-    hunk = Hunk(hunk.file, hunk.place, added, removed, hunk.kept, hunk.moved)
-    if not added and not removed:
+    if not added and not removed and not hunk.reordered:
         return
+    hunk = replace(hunk, added=added, removed=removed)
     if _net(GUARD, hunk) < 0 or _net(ASSERTION, hunk) > 0:
         yield Mechanism(
             "removes a check for absent values or errors", {"null": 2.0, "crash": 1.2, "errors": 0.7, "parse": 0.5, "retry": 0.4}
@@ -174,7 +176,8 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1})
     if _net(CACHE, hunk) < 0:
         yield Mechanism("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6})
-    if any(LOCK.search(line) for line in (*added, *removed, *hunk.moved)):
+    around = hunk.kept if hunk.reordered else ()
+    if any(LOCK.search(line) for line in (*added, *removed, *hunk.moved, *around)):
         yield Mechanism("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6})
     if _net(BLOCKING, hunk) > 0 or (_net(re.compile(r"\bawait\b"), hunk) < 0 and _net(BLOCKING, hunk) >= 0 and added):
         fits = {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2}
@@ -205,6 +208,8 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("writes values differently", {"type": 1.2, "parse": 1.0, "errors": 0.2})
     if any(map(NETWORK.search, (*removed, *added))):
         yield Mechanism("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7})
+    if any(map(SCHEDULE.search, (*removed, *added))):
+        yield Mechanism("changes when something runs", {"fanout": 1.6, "saturation": 1.2, "exhausted": 1.2, "cpu": 1.1, "latency": 0.6})
     if any(map(PROBE.search, (*removed, *added, *hunk.kept, hunk.place))):
         yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0, "idle": 0.8})
 

@@ -80,12 +80,16 @@ def arrivals(metric: str) -> bool:
     return bool(ARRIVALS.search(metric)) and not NO_ARRIVALS.search(metric)
 
 
+#: What a service starts by itself.
+STARTS: Final = re.compile(r"jobs|outgoing|outbound|_sent|sent_|started|enqueued|published|attempts|retries|spawned|calls", re.I)
+
+
 class Sign(NamedTuple):
     """Something that is not as usual, from `time_ns` on."""
 
     time_ns: int
     service: str
-    kind: str  # errors, saturation, latency, requests, other
+    kind: str  # errors, saturation, latency, requests, drive (more of what it starts itself), other
     what: str
 
 
@@ -201,15 +205,16 @@ def root_weights(
     """R(s) of every service with a sign at or after the onset.
 
     A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing;
-    one that is overrun (`flooded`) is the sufferer.
+    one that is overrun (`flooded`) is the sufferer, and one that starts more of its own (jobs, outgoing calls) the driver.
     """
     first: dict[str, int] = {}
     sick: dict[str, int] = {}
+    driving = {sign.service for sign in signs if sign.kind == "drive" and sign.time_ns >= onset_ns - SECOND_NS}
     for sign in signs:
         if sign.time_ns < onset_ns - SECOND_NS:
             continue
         first[sign.service] = min(first.get(sign.service, sign.time_ns), sign.time_ns)
-        if sign.kind != "requests":
+        if sign.kind not in ("requests", "drive"):
             sick[sign.service] = min(sick.get(sign.service, sign.time_ns), sign.time_ns)
     callees: dict[str, set[str]] = {}
     for edge in edges:
@@ -219,7 +224,7 @@ def root_weights(
     for service, time_ns in first.items():
         weight = math.exp(-max(0, time_ns - onset_ns) / SECOND_NS / FADE_SECONDS)
         below = callees.get(service, set()) - overrun
-        if (
+        if service not in driving and (
             service not in sick
             or service in overrun
             or any(callee in sick and sick[callee] <= sick[service] + 5 * MINUTE_NS for callee in below)

@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.judge.attribution.diff import TOKEN
 from engine.judge.attribution.files import is_shared, name_words, service_of_file
-from engine.judge.attribution.time import Live
+from engine.judge.attribution.live import Live
 from engine.judge.context import ChangeContext, ServiceView
 from engine.records import ChangeType, ConfigChange
 
@@ -17,6 +17,8 @@ MEASURED_LEAST: Final = 0.02
 UNRELATED: Final = 0.2
 RELATED: Final = 0.3
 SHARED: Final = 0.5
+UPSTREAM: Final = 0.6  # who sends a root that idles its work
+IDLE_FROM: Final = 0.9
 NAMES: Final = 0.8  # shared code or configuration that names the root
 #: What tells views of one thing apart: its resource type, its client, its remote end.
 ENTITY: Final = re.compile(r"_AWS::|_remote$|_client$|_Database::|[-_](client|remote|db|cache|replica|proxy|canary|primary)$", re.I)
@@ -37,7 +39,8 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     Measured (excess flow), q the largest of the service's own share and .9 x that of all views of it:
         reach = max(.02, min(1, q + .1 max(0, flow - q)))
     Estimated, R the root weight of the services it went live in, relative to the likeliest root:
-        reach = max(R, .8 for shared code that names the root, .5 for shared code, .3 where a service calls or is called by the root, .2)
+        reach = max(R, .8 for shared code that names the root, .5 for shared code, .6 where it sends an idle root its work,
+                    .3 where a service calls or is called by the root, .2)
     """
     touched = dict.fromkeys(live.services)
     owners = {service for file in change.files if (service := service_of_file(file, context.known_services))}
@@ -63,6 +66,9 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     if best < RELATED and linked.intersection(touched):
         best, why = RELATED, f"touches {sorted(linked.intersection(touched))[0]}, next to {root}"
     # shared code that only went where nothing is wrong is no more than related
+    idle = dict(context.symptoms).get("idle", 0.0) >= IDLE_FROM
+    if idle and best < UPSTREAM and (above := upstream(root, context).intersection(touched)):
+        best, why = UPSTREAM, f"touches {sorted(above)[0]}, which should send {root} its work"
     # what sends nothing is infrastructure; it cannot be said to show nothing
     unseen = any(name not in context.known_services for name in touched)
     near = not touched or unseen or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)
@@ -73,6 +79,15 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     elif shared and near and best < SHARED:
         best, why = SHARED, "touches code or configuration that services share"
     return math.log(min(1.0, best)), why
+
+
+def upstream(root: str, context: ChangeContext) -> set[str]:
+    """Services that call the root, or call its callers, at most three calls up."""
+    found, ring = {root}, {root}
+    for _ in range(3):
+        ring = {edge.caller for edge in context.edges if edge.callee in ring} - found
+        found |= ring
+    return found - {root}
 
 
 def names(change: ConfigChange, service: str) -> bool:

@@ -14,6 +14,8 @@ from engine.records import ConfigChange
 WRONG_WAY: Final = -0.8
 FULL_RATIO: Final = 4.0  # a number that changes by this factor has its mechanism in full
 Fits = Mapping[str, float]
+STEEP_RATIO: Final = 1.3  # and by this one where work grows with its power
+STEEP: Final = re.compile(r"\b(cost|rounds?|factor|depth|level|dimensions?)\b")
 
 
 class Mechanism(NamedTuple):
@@ -65,6 +67,13 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0},
         {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6},
     ),
+    (
+        r"\b(cost|rounds?|iterations?|factor|depth|level|complexity|dimensions?|effort)\b",
+        {"errors": 0.3},
+        {"cpu": 1.8, "latency": 1.2, "saturation": 1.0, "timeout": 0.6},
+    ),
+    # no more is known than that it is a number
+    (r"", {"latency": 0.4, "errors": 0.4, "data": 0.5}, {"latency": 0.5, "errors": 0.4, "cpu": 0.5, "saturation": 0.4, "data": 0.5}),
 )
 _NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
 
@@ -77,7 +86,11 @@ def of_number(edit: Edit) -> Mechanism | None:
         if words.search(spaced(edit.name)):
             fell = edit.after < edit.before
             floor = 1e-9
-            size = min(1.0, abs(math.log(max(edit.after, floor) / max(edit.before, floor))) / math.log(FULL_RATIO))
+            size = min(
+                1.0,
+                abs(math.log(max(edit.after, floor) / max(edit.before, floor)))
+                / math.log(STEEP_RATIO if STEEP.search(spaced(edit.name)) else FULL_RATIO),
+            )
             fits = falls if fell else rises
             name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
             return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()})
