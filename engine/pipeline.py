@@ -106,13 +106,14 @@ class Engine:
             "texts": self.texts.state(),
             "series": self.series.state(),
             "traces": self.traces.state(),
+            "rows": self.rows.state(),
             "incidents": self.incidents.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`, in a new engine."""
         self.inbox.resume(state["watermark_ns"])
-        for name in ("presence", "changes", "topology", "texts", "series", "traces", "incidents"):
+        for name in ("presence", "changes", "topology", "texts", "series", "traces", "rows", "incidents"):
             getattr(self, name).restore(state[name])
         self._publish(state["watermark_ns"], [])
 

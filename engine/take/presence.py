@@ -47,8 +47,8 @@ class Presence:
         for signal, columns in (("spans", window.spans), ("logs", window.logs), ("points", window.points)):
             if not len(columns.time_ns):
                 continue
-            minute = columns.time_ns // MINUTE_NS
-            pairs, at, counts = np.unique(minute[::-1] << 32 | columns.resource[::-1], return_index=True, return_counts=True)
+            minutes = columns.time_ns // MINUTE_NS
+            pairs, at, counts = np.unique(minutes[::-1] << 32 | columns.resource[::-1], return_index=True, return_counts=True)
             times = columns.time_ns[::-1][at]  # the latest of each: columns are sorted by time
             for pair, time_ns, count in zip(pairs.tolist(), times.tolist(), counts.tolist(), strict=True):
                 self._add(pair & 0xFFFFFFFF, signal, time_ns, count)
