@@ -96,7 +96,7 @@ class Rows:
         return self.watches[model.source].adopt(model)
 
     def fail(self, source: str) -> None:
-        """A training came to nothing: the old model stays, the next doubling tries again. Raises: ValueError for no source."""
+        """A training came to nothing: the old model stays, the next one due tries again. Raises: ValueError for no source."""
         self.watches[Source(source)].adopt(None)
 
     @property
