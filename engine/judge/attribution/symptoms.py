@@ -23,7 +23,7 @@ TEXTS: Final = (
     r"|cannot find|not set\b|is empty|unregistered|no graph|not loaded"),
     ("parse",
     r"pars(e|ing)|deseriali|seriali[sz]ation|unmarshal|decod|malformed|invalid (json|format|syntax|character"
-    
+
     r"|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|could not be converted|cannot convert"
     r"|type ?mismatch|conversion|required field"
     r"|is required|validation|constraint|violates|checksum|incompatible"),
