@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,9 @@ SUFFIX = ".truth.json"
 ISSUE_NS = 30 * MINUTE_NS
 #: An alert comes after its symptom by up to this much; where only the alert is known, an incident may open that long before it.
 ALERT_LAG_NS = 15 * MINUTE_NS
+#: What is left of a fault after its end, and what may precede the next one.
+CALM_AFTER_NS, CALM_BEFORE_NS = 15 * MINUTE_NS, 5 * MINUTE_NS
+METRIC = re.compile(r"\w+\([^()]+\)")  # a metric and its unit
 NONE = "none"  # the answer "no change did this"
 
 
@@ -48,6 +52,15 @@ class Fault:
     change: ChangeTruth | None  # None: the recording holds no changes
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Quiet:
+    """A stretch in which nothing happened. `before`: root of the fault that follows at once, and may have begun sooner than was noted."""
+
+    start_ns: int
+    end_ns: int
+    before: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """The truth of one recording."""
@@ -62,6 +75,7 @@ class Truth:
     normal_shift_ns: int  # ... shifted by this much
     first_ns: int
     last_ns: int
+    quiet: tuple[Quiet, ...] = ()  # in time order; they may overlap
 
 
 def nanoseconds(text: str) -> int:
@@ -102,6 +116,7 @@ def load(recording: Path) -> Truth:
             normal_shift_ns=round(shift_seconds * SECOND_NS),
             first_ns=first_ns,
             last_ns=last_ns,
+            quiet=_quiet(data),
         )
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from error
@@ -118,6 +133,27 @@ def load_all(path: Path) -> list[Truth]:
     if not known:
         raise RecordingError(f"{path}: no recording with NAME{SUFFIX} beside it")
     return [load(recording) for recording in known]
+
+
+def _quiet(data: Mapping[str, Any]) -> tuple[Quiet, ...]:
+    """Clean windows, what was recorded of the minutes before faults that are no code, and the time between faults.
+
+    The minutes before a fault in code are not clean: that code was rolled out before it was made to fail. A fault that is known by a
+    metric and its unit is none in code.
+    """
+    found = [Quiet(nanoseconds(window["start"]), nanoseconds(window["end"])) for window in data.get("clean_windows", ())]
+    reached = None
+    for fault in sorted(data.get("faults", ()), key=lambda fault: nanoseconds(fault["burst_start"])):
+        start, onset = nanoseconds(fault["burst_start"]), nanoseconds(fault["inject_time"])
+        if METRIC.fullmatch(fault["root_cause_detail"]) and start < onset:
+            found.append(Quiet(start, onset, fault["root_cause_service"]))
+        calm = min(start, onset) - CALM_BEFORE_NS
+        if reached is not None and reached < calm:
+            found.append(Quiet(reached, calm))
+        reached = nanoseconds(fault["burst_end"]) + CALM_AFTER_NS
+    if reached is not None and reached < (last := nanoseconds(data["last_time"])):
+        found.append(Quiet(reached, last))
+    return tuple(sorted(found))
 
 
 def _burst(data: Mapping[str, Any]) -> Fault:

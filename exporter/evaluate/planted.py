@@ -1,0 +1,210 @@
+"""Faults planted into stretches of recordings where nothing happened: whoever plants them knows the cause.
+
+Decoded batches in, batches out, chance by argument. Confidence is fitted on them (`exporter.evaluate.calibrate`), never on recorded faults.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.random import Generator
+
+from engine.records import I64, Batch, Status
+from exporter.evaluate.held_up import Hold, Where
+from exporter.evaluate.planted_points import Change, Key, busier, excess_changes, handed_on, raised, times_as_long
+from exporter.evaluate.stretch import Stretch
+
+NOTHING_SHARE = 1 / 12
+SECONDS = (0.005, 2.0)  # added to a span, log-uniform
+TIMES = (1.2, 30.0)  # or its usual duration, times this
+SHARES = (0.05, 1.0)  # of the visits that go wrong, log-uniform
+GAUGE_RISES = (0.02, 0.9)  # of what is left above a gauge of utilisation
+ENTRY_RISES = (0.03, 3.0)  # of the usual latency where users come in
+ENTRY_FAILURES = (0.003, 0.3)  # of the requests there
+LATE_ROWS = 0.3  # a fault in slow metrics begins up to this share of the stretch after its start
+
+
+class Kind(StrEnum):
+    """What goes wrong."""
+
+    NOTHING = "nothing"
+    SLOW = "slow"  # code takes longer
+    NETWORK = "network"  # calls into the service, or out of it too, take longer than their callees
+    CUT = "cut"  # code returns early, with or without an error
+    BUSY = "busy"  # everything is slower by a factor, and a gauge of utilisation rises
+    WAITING = "waiting"  # a component takes longer, and so does who waits for it, in seconds
+    FAILING = "failing"  # a component fails, and so does who calls it, in requests
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """What was planted. `size`: seconds or factor for what is slow, share of visits for what is cut, rise of the gauge."""
+
+    kind: Kind
+    service: str  # "": nothing
+    size: float = 0.0
+    batches: tuple[Batch, ...] = ()
+
+
+def plant(stretch: Stretch, edges: Sequence[tuple[str, str]], rng: Generator) -> Planted:
+    """One random fault at a random service; one time in twelve nothing at all.
+
+    Where components count requests and report a mean latency, it is time or failures that they hand on along
+    `edges` (caller, callee), where the caller waits. Where there are
+    no spans otherwise, gauges of utilisation and of calls are all that can go wrong.
+    """
+    if rng.random() < NOTHING_SHARE:
+        return Planted(Kind.NOTHING, "", batches=tuple(stretch.batches))
+    if stretch.gauges.components():
+        return _handed_on(stretch, edges, rng)
+    services, busy = stretch.services(), stretch.gauges.busy()
+    if not services:
+        return _gauges_only(stretch, rng)
+    kinds = [Kind.SLOW, Kind.NETWORK, Kind.CUT, *([Kind.BUSY] if set(services) & set(busy) else [])]
+    kind = kinds[int(rng.integers(len(kinds)))]
+    service = str(rng.choice([name for name in services if kind is not Kind.BUSY or name in busy]))
+    if kind is Kind.CUT:
+        return _cut(stretch, service, rng)
+    if kind is Kind.NETWORK:
+        return _network(stretch, service, rng)
+    return _slow(stretch, service, kind, rng)
+
+
+def _slow(stretch: Stretch, service: str, kind: Kind, rng: Generator) -> Planted:
+    """Code of one operation, or of all visits; where the pod is busy it is all of them, by a factor, and its gauge rises."""
+    rows = np.flatnonzero((stretch.service == service) & stretch.entering)
+    if kind is Kind.SLOW and rng.random() < 0.5:
+        rows = _one_operation(stretch, np.flatnonzero(stretch.service == service), rng)
+    rows = _share(rows, rng, SHARES if kind is Kind.SLOW else (1.0, 1.0))
+    usual = float(np.median(stretch.spans.time_ns[rows] - stretch.spans.start_ns[rows])) / 1e9
+    if kind is Kind.BUSY or rng.random() < 0.5:
+        size = log_uniform(rng, *TIMES)
+        delays = _scattered(max(usual, 1e-4) * (size - 1), len(rows), rng)
+    else:
+        size = log_uniform(rng, *SECONDS)
+        delays = _scattered(size, len(rows), rng)
+    batches = stretch.moved([Hold(int(row), Where.INSIDE, int(delay)) for row, delay in zip(rows, delays, strict=True)])
+    if kind is Kind.BUSY:
+        batches = raised(batches, _busier(stretch, service, log_uniform(rng, *GAUGE_RISES), rng))
+    return Planted(kind, service, size, batches)
+
+
+def _network(stretch: Stretch, service: str, rng: Generator) -> Planted:
+    """Calls into a service, and half of the time those out of it too: the way there and back is longer, nobody works longer."""
+    parent = stretch.forest.parent
+    called = stretch.entering & (parent >= 0)
+    into, out = called & (stretch.service == service), called & (stretch.service[parent] == service)
+    rows = np.flatnonzero(into | (out & (rng.random() < 0.5)))
+    if not len(rows):  # nobody calls it: what it calls is all there is
+        rows = np.flatnonzero(out)
+    size = log_uniform(rng, *SECONDS)
+    delays = _scattered(size / 2, 2 * len(rows), rng).tolist()
+    holds = [Hold(int(row), Where.BEFORE, delays.pop()) for row in rows] + [Hold(int(row), Where.AFTER, delays.pop()) for row in rows]
+    return Planted(Kind.NETWORK if len(rows) else Kind.NOTHING, service if len(rows) else "", size, stretch.moved(holds))
+
+
+def _cut(stretch: Stretch, service: str, rng: Generator) -> Planted:
+    """A share of the spans of one operation end before one of their own steps; half of the time with an error."""
+    own = np.flatnonzero(stretch.service == service)
+    steps: dict[int, list[int]] = {int(row): [] for row in own}
+    for row, parent in enumerate(stretch.forest.parent.tolist()):
+        if parent in steps:
+            steps[parent].append(int(stretch.spans.start_ns[row]))
+    for span, time_ns in zip(stretch.log_span.tolist(), stretch.logs.time_ns.tolist(), strict=True):
+        if span in steps:
+            steps[span].append(time_ns)
+    able = np.array([row for row, times in steps.items() if times], np.int64)
+    if not len(able):
+        return _slow(stretch, service, Kind.SLOW, rng)
+    operation = _one_operation(stretch, able, rng)
+    size, where, fails = log_uniform(rng, *SHARES), rng.random(), rng.random() < 0.5
+    spans, logs = stretch.spans, stretch.logs
+    status, gone, silent, holds = spans.status.copy(), np.zeros(len(spans.span), bool), np.zeros(len(logs.time_ns), bool), []
+    for row in operation[rng.random(len(operation)) < size].tolist():
+        times = sorted(steps[row])
+        at_ns = times[min(int(where * len(times)), len(times) - 1)]
+        below = stretch.forest.below(row)
+        lost = below[(spans.start_ns[below] >= at_ns) & (below != row)]
+        gone[lost] = True
+        silent |= (stretch.log_span == row) & (logs.time_ns >= at_ns)
+        holds.append(Hold(row, Where.INSIDE, min(0, at_ns - int(spans.time_ns[row])), int(spans.time_ns[row])))
+        if fails:
+            above = int(stretch.forest.parent[row])
+            status[[row, *([above] if above >= 0 and rng.random() < 0.5 else [])]] = Status.ERROR
+    silent |= (stretch.log_span >= 0) & gone[stretch.log_span]
+    return Planted(Kind.CUT, service, size, stretch.moved(holds, keep=~gone, keep_logs=~silent, status=status))
+
+
+def _gauges_only(stretch: Stretch, rng: Generator) -> Planted:
+    """A gauge of utilisation of one service rises, or the latency gauges of the calls into one."""
+    busy, calls = stretch.gauges.busy(), stretch.gauges.calls()
+    kinds = [kind for kind, able in ((Kind.BUSY, busy), (Kind.NETWORK, calls)) if able]
+    if not kinds:
+        return Planted(Kind.NOTHING, "", batches=tuple(stretch.batches))
+    kind = kinds[int(rng.integers(len(kinds)))]
+    if kind is Kind.BUSY:
+        service, size = str(rng.choice(sorted(busy))), log_uniform(rng, *GAUGE_RISES)
+        return Planted(kind, service, size, raised(stretch.batches, _busier(stretch, service, size, rng)))
+    service, size = str(rng.choice(sorted(calls))), log_uniform(rng, *TIMES)
+    return Planted(kind, service, size, raised(stretch.batches, dict.fromkeys(calls[service], times_as_long(size, rng))))
+
+
+def _busier(stretch: Stretch, service: str, rise: float, rng: Generator) -> dict[Key, Change]:
+    """One of the service's gauges of utilisation rises."""
+    series = stretch.gauges.busy()[service]
+    key, whole = series[int(rng.integers(len(series)))]
+    return {key: busier(rise, whole, rng)}
+
+
+def _handed_on(stretch: Stretch, edges: Sequence[tuple[str, str]], rng: Generator) -> Planted:
+    """A component takes longer or fails, by so much that the busiest of those that it reaches and nobody calls shows a given rise."""
+    gauges, components = stretch.gauges, stretch.gauges.components()
+    called = {callee for caller, callee in edges if caller != callee and caller in components}
+    failing = rng.random() < 0.5 and any(one.success for one in components.values())
+    for service in rng.permutation(sorted(components)).tolist():
+        own = components[service]
+        counts = gauges.values[own.requests]
+        reached = handed_on(gauges, edges, service, {at: 1.0 for at, count in counts.items() if count > 0})
+        tops = [name for name in reached if name not in called]
+        if not tops or (failing and own.success is None):
+            continue
+        size = log_uniform(rng, *(ENTRY_FAILURES if failing else ENTRY_RISES))
+        top = max(tops, key=lambda name: sum(gauges.values[components[name].requests].values()))
+        requests, mean = gauges.values[components[top].requests], gauges.values[components[top].mean]
+        since = min(requests) + rng.uniform(0.0, LATE_ROWS) * (max(requests) - min(requests))
+        excess = {}
+        for at, through in reached[top].items():
+            usual = requests.get(at, 0.0) * (1.0 if failing else mean.get(at, 0.0))
+            if through > 0 and at >= since:
+                most = counts[at] if failing else np.inf
+                excess[at] = min(float(size * usual / through * rng.lognormal(0.0, 0.3)), most)
+        changes = excess_changes(gauges, handed_on(gauges, edges, service, excess), failures=failing)
+        return Planted(Kind.FAILING if failing else Kind.WAITING, service, size, raised(stretch.batches, changes))
+    return Planted(Kind.NOTHING, "", batches=tuple(stretch.batches))
+
+
+def log_uniform(rng: Generator, least: float, most: float) -> float:
+    """A size of which every order of magnitude is as likely."""
+    return math.exp(rng.uniform(math.log(least), math.log(most)))
+
+
+def _one_operation(stretch: Stretch, rows: I64, rng: Generator) -> I64:
+    """Rows of one operation, each as likely as any other."""
+    names = np.unique(stretch.spans.operation[rows])
+    return rows[stretch.spans.operation[rows] == names[int(rng.integers(len(names)))]]
+
+
+def _share(rows: I64, rng: Generator, shares: tuple[float, float]) -> I64:
+    """A random share of the rows, one at least."""
+    kept = rows[rng.random(len(rows)) < log_uniform(rng, *shares)]
+    return kept if len(kept) else rows[:1]
+
+
+def _scattered(seconds: float, count: int, rng: Generator) -> I64:
+    """Delays in ns about a size (sd of the logarithm .3)."""
+    delays: I64 = (seconds * 1e9 * rng.lognormal(0.0, 0.3, count)).astype(np.int64)
+    return delays
