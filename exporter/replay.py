@@ -20,6 +20,7 @@ from exporter.decode.json import decode_json
 from exporter.decode.protobuf import decode_logs, decode_metrics, decode_traces
 from exporter.otlp import last_time_ns, request_of
 from exporter.plain import incident_view, plain
+from exporter.progress import Progress
 from exporter.recording import RecordingError, find, lines, span_of_time
 from exporter.sender import Sender, SendError
 from exporter.text import finding_text
@@ -29,7 +30,6 @@ as OTLP/gRPC, in the order of their lines. Without --to they stream through when
 are printed."""
 EPILOG = """example: whence replay recordings/day.jsonl.zst --to 127.0.0.1:4317 --speed 20 --shift-to-now
 exit status: 0 sent, 1 the receiver refused or a recording broke off, 2 wrong usage"""
-PROGRESS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +65,6 @@ class Extent:
     closed_ns: int  # time that closing gaps took out
 
 
-class Progress:
-    """One line on a terminal, rewritten twice a second; nothing elsewhere."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.done = what, total, 0
-        self._shown_at = 0.0
-        self._terminal = sys.stderr.isatty()
-
-    def step(self, note: str = "") -> None:
-        """One more is done."""
-        self.done += 1
-        if self._terminal and time.monotonic() - self._shown_at >= PROGRESS_SECONDS:
-            self._shown_at = time.monotonic()
-            print(f"\r\033[K{self.what}: {100 * self.done // max(1, self.total)} % {note}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """Wipe the line."""
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
 def measure(path: Path, selection: Selection) -> Extent:
     """One pass over a recording: how many lines, from when to when.
 
@@ -107,22 +86,23 @@ def shift_to_now(extent: Extent, speed: float | None, now_ns: int) -> int:
     return now_ns + sending_ns - extent.last_ns
 
 
-def send(path: Path, sender: Sender, selection: Selection, *, speed: float | None, to_now: bool) -> Extent:
+def send(path: Path, sender: Sender, selection: Selection, *, speed: float | None, to_now: bool = False, shift_ns: int = 0) -> Extent:
     """Send a recording in order; `speed` times as fast as it was recorded, None: as fast as the receiver takes it.
 
+    Every time is moved by `shift_ns`, or, `to_now`, so that the end of the recording is the end of sending it.
     Raises: RecordingError, SendError.
     """
     extent = measure(path, selection)
-    constant_ns = shift_to_now(extent, speed, time.time_ns()) if to_now else 0
+    constant_ns = shift_to_now(extent, speed, time.time_ns()) if to_now else shift_ns
     progress = Progress(f"sending {path.name}", extent.lines)
     began = time.monotonic()
-    for time_ns, shift_ns, line in selection.lines(path):
+    for time_ns, closed_ns, line in selection.lines(path):
         if speed is not None:
-            due = began + (time_ns + shift_ns - extent.first_ns) / SECOND_NS / speed
+            due = began + (time_ns + closed_ns - extent.first_ns) / SECOND_NS / speed
             if (wait := due - time.monotonic()) > 0:
                 time.sleep(wait)
         try:
-            signal, request = request_of(line, shift_ns + constant_ns)
+            signal, request = request_of(line, closed_ns + constant_ns)
         except ValueError as error:
             raise RecordingError(f"{path}: {error}") from error
         sender.send(signal, request)
