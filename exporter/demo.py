@@ -30,7 +30,9 @@ exit status: 0 both failures were found, 1 one was not, or whence did not start"
 
 READY_SECONDS, SETTLE_SECONDS, STOP_SECONDS = 60.0, 180.0, 30.0
 POLL_SECONDS = 0.25
-#: Decided up to here is decided. Windows close 10 s behind the slowest source; a source that ended earlier holds them for 30 s.
+#: A source that was heard this long ago holds no window open; whence says 30 s.
+SILENT_SECONDS = 31.0
+#: Windows close 10 s behind the slowest source; after 15 s without telemetry time goes on by itself.
 BEHIND_NS = 30 * SECOND_NS
 BETWEEN_NS = 10 * MINUTE_NS
 PORTS = {"RECEIVER__GRPC": 4317, "RECEIVER__HTTP": 4318, "WEB": 4319}
@@ -86,48 +88,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play the recordings, print the findings. Returns the exit status."""
     began = time.monotonic()
+    whences: list[Whence] = []
     with tempfile.TemporaryDirectory(prefix="whence-demo-") as folder:
-        whence = Whence(Path(folder), keep_ports=args.serve)
         try:
-            found = play(whence, args.recordings, to_now=args.serve)
-            print(f"\nTo send your own telemetry, add to the Collector's configuration:\n\n{COLLECTOR}\n")
-            print(f"Both recordings took {time.monotonic() - began:.0f} s.", file=sys.stderr)
+            # the systems were recorded months apart, so each has a whence; one that stays up plays them one after the other
+            for at in range(1 if args.serve else len(CASES)):
+                whences.append(Whence(Path(folder, str(at)), keep_ports=args.serve))
+            found = play(whences, args.recordings, to_now=args.serve)
+            print(f"\nTo send your own telemetry, add to the Collector's configuration:\n\n{COLLECTOR}\n", flush=True)
+            print(f"{len(CASES)} recordings, {time.monotonic() - began:.0f} s", file=sys.stderr)
             if args.serve:
-                print(
-                    f"whence stays up: {whence.web}/ and {whence.web}/metrics; OTLP/gRPC on {whence.grpc}. Ctrl-C ends it.", file=sys.stderr
-                )
-                whence.process.wait()
+                web, grpc = whences[0].web, whences[0].grpc
+                print(f"whence stays up: {web}/ and {web}/metrics; OTLP/gRPC on {grpc}. Ctrl-C ends it.", file=sys.stderr)
+                whences[0].process.wait()
         except KeyboardInterrupt:
             return 0
         except (DemoError, ClientError, RecordingError, SendError) as error:
             print(f"whence demo: {error}", file=sys.stderr)
             return 1
         finally:
-            whence.stop()
+            for whence in whences:
+                whence.stop()
     return 0 if found == len(CASES) else 1
 
 
-def play(whence: Whence, recordings: Path, *, to_now: bool) -> int:
-    """Send every recording, print what was found; how many failures were found."""
-    whence.wait_until_ready()
+def play(whences: list[Whence], recordings: Path, *, to_now: bool) -> int:
+    """Send every recording to its whence, or one after the other to the only one; print what was found; how many were found."""
     extents = [measure(recordings / case.recording, Selection()) for case in CASES]
     shifts_ns = shifts(extents, time.time_ns()) if to_now else [0] * len(extents)
+    for whence in whences:
+        whence.wait_until_ready()
+    apart = len(whences) == len(CASES)
+    if apart:  # each works while the next one is sent
+        for whence, case, shift_ns in zip(whences, CASES, shifts_ns, strict=True):
+            whence.send(recordings / case.recording, shift_ns)
     found = 0
-    with Sender(whence.grpc) as sender:
-        for at, (case, extent, shift_ns) in enumerate(zip(CASES, extents, shifts_ns, strict=True)):
-            print(f"{_rule()}\n{at + 1}. {case.what}\n   ({case.source})")
-            print(f"   {rfc3339(extent.first_ns + shift_ns)} to {rfc3339(extent.last_ns + shift_ns)}\n", flush=True)
-            send(recordings / case.recording, sender, Selection(), speed=None, shift_ns=shift_ns)
-            whence.settle(extent.last_ns + shift_ns)
-            incident, others = whence.last_incident(extent.first_ns + shift_ns)
-            if incident is None:
-                print("   no incident opened")
-                continue
-            found += 1
-            print(f"incident {incident['id']}, {incident['severity']}, since {incident['onset']}\n")
-            print(finding_text(incident["finding"]))
-            if others:
-                print(f"\n({others} earlier incident{'s' * (others > 1)} in this recording)")
+    for at, (case, extent, shift_ns) in enumerate(zip(CASES, extents, shifts_ns, strict=True)):
+        whence = whences[at if apart else 0]
+        first_ns, last_ns = extent.first_ns + shift_ns, extent.last_ns + shift_ns
+        print(f"{_rule()}\n{at + 1}. {case.what}\n   ({case.source})\n   {rfc3339(first_ns)} to {rfc3339(last_ns)}\n", flush=True)
+        if not apart:
+            if at:
+                print("   (waiting until the system before counts as silent)", file=sys.stderr)
+                time.sleep(SILENT_SECONDS)
+            whence.send(recordings / case.recording, shift_ns)
+        whence.settle(last_ns)
+        incident, others = whence.last_incident(first_ns)
+        if incident is None:
+            print("   no incident opened")
+            continue
+        found += 1
+        print(f"incident {incident['id']}, {incident['severity']}, since {incident['onset']}\n")
+        print(finding_text(incident["finding"]))
+        if others:
+            print(f"\n({others} earlier incident{'s' * (others > 1)} in this recording)")
     print(_rule())
     return found
 
@@ -155,6 +169,7 @@ class Whence:
         environment |= {"WHENCE_STORE__PATH": str(folder / "store"), "WHENCE_SINKS__LOG__ENABLED": "false"}
         if not keep_ports:  # what a training process finds when depends on the machine's speed; these minutes need no model
             environment["WHENCE_TRAINER__ENABLED"] = "false"
+        folder.mkdir()
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -176,6 +191,11 @@ class Whence:
             time.sleep(POLL_SECONDS)
         last_words = self.log.read_text(errors="replace").strip().splitlines()[-5:]
         raise DemoError("whence did not start:\n" + "\n".join(last_words))
+
+    def send(self, path: Path, shift_ns: int) -> None:
+        """Send a recording at full speed, every time moved by a constant."""
+        with Sender(self.grpc) as sender:
+            send(path, sender, Selection(), speed=None, shift_ns=shift_ns)
 
     def settle(self, last_ns: int) -> None:
         """Until it has worked off what it was sent. Raises: DemoError if that takes too long."""
