@@ -21,7 +21,7 @@ from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined
 EVENT_BITS = 43  # kind and payload of an event
 SPAN_EVENT = 6 << KIND_SHIFT  # context "a span of the operation"; its outcomes are END and END_ERROR
 SLOT_EVENT = 7 << KIND_SHIFT  # context "a slot of time with log records", operation 0; its outcomes are keys of log counts
-EDGE, SELF, ENTRY = 1, 2, 3  # kinds of values: gap of a call, self time of an operation, requests a minute
+EDGE, SELF, ENTRY, ROOT = 1, 2, 3, 4  # kinds of values: gap of a call, self time, requests a minute; time of a request from outside
 CAPS = {"operations": 65536, "contexts": 65536, "outcomes": 131072, "values": 16384}
 RING_SPANS = 400_000
 
@@ -136,8 +136,10 @@ class Spans:
         duration = spans.time_ns - spans.start_ns
         gap = (EDGE << KIND_SHIFT) | (service[joined.client] << SERVICE_SHIFT) | service[joined.server]
         own = (SELF << KIND_SHIFT) | operation[local].astype(np.int64)
-        key = codes.values.codes(np.concatenate([gap, own]))
-        nanoseconds = np.concatenate([duration[joined.client] - duration[joined.server], joined.self_ns[local]])
+        outside = np.flatnonzero(joined.root & (spans.kind != SpanKind.CLIENT) & (operation >= 0))
+        whole = (ROOT << KIND_SHIFT) | operation[outside].astype(np.int64)
+        key = codes.values.codes(np.concatenate([gap, own, whole]))
+        nanoseconds = np.concatenate([duration[joined.client] - duration[joined.server], joined.self_ns[local], duration[outside]])
         valued = np.flatnonzero(key >= 0)
         entry = np.zeros(len(joined), bool)
         entry[joined.server] = True
@@ -159,7 +161,7 @@ class Spans:
             step_span=owner[kept].astype(np.int32),
             step_context=context[kept],
             step_outcome=outcome[kept],
-            value_span=np.concatenate([joined.client, local])[valued].astype(np.int32),
+            value_span=np.concatenate([joined.client, local, outside])[valued].astype(np.int32),
             value_key=key[valued],
             value=np.log1p(np.maximum(nanoseconds, 0) / 1e6)[valued].astype(np.float32),
         )

@@ -66,7 +66,7 @@ def test_weights_are_shares_and_the_graph_is_bounded():
 
 def test_weak_signs_are_left_out_unless_they_are_all_a_service_has():
     nodes = nodes_of([seen("cart", z=9.0), seen("cart", Family.RATE, z=1.0), seen("web", Family.RATE, z=1.0)], ())
-    assert [node.id for node in nodes] == ["trace:cart:flow", "metric:web:rate"]
+    assert [node.id for node in nodes] == ["trace:cart:flow", "trace:web:rate"]
 
 
 def test_the_kind_of_a_node_is_its_telemetry():

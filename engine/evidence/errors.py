@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -62,6 +63,8 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> 
     nats = -ln P(Bin(n, p) >= k): p the usual share, at least .01 + 2.5 / (history + 20); n the effective number of traces (a share
     varies between blocks anyway), k = share * n. Z = sqrt(2 nats), times the mean of `own`: what is this service's doing of what its
     failing spans show, float64 [spans] (`flow.score`).
+    What is taken off because the caller names another service is not lost: where the call reached a service that did not fail itself
+    (a timeout, a broken connection), that service is charged with it.
     """
     spans, rows = view.all, view.steps
     key = codes.outcomes.keys[spans.step_outcome[rows]]
@@ -71,6 +74,7 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> 
         return []
     span, outcome = spans.step_span[rows], spans.step_outcome[rows]
     visible = np.unique(spans.trace[view.now & spans.root & spans.failed])
+    callee = _callees(view)
     pieces = []
     chosen = np.unique(outcome)
     chosen = chosen[shares.known(chosen)]
@@ -87,25 +91,42 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> 
         v = p * (1 - p)
         n = v / (v / traces + float(usual.spread[place]) ** 2 + 0.02**2)
         service, name = names.operation(operation)
-        usually = float(usual.share[place])
-        pieces.append(
-            Evidence(
-                Family.ERROR,
-                service,
-                name,
-                view.start_ns,
-                view.end_ns,
-                math.sqrt(2 * binomial_nats(share * n, n, p)) * float(own[mine].mean()),
-                share,
-                usually,
-                traces,
-                "share",
-                f"{name} failed by itself in {percent(share)} of {int(all_spans.sum())} spans, usually {percent(usually)}",
-                view.trace_id(int(mine[np.argmin(spans.time_ns[mine])])),
-                user_visible=bool(np.isin(spans.trace[mine], visible).any()),
-            )
+        usually, z = float(usual.share[place]), math.sqrt(2 * binomial_nats(share * n, n, p))
+        said = f"{percent(share)} of {int(all_spans.sum())} spans, usually {percent(usually)}"
+        piece = Evidence(
+            Family.ERROR,
+            service,
+            name,
+            view.start_ns,
+            view.end_ns,
+            z * float(own[mine].mean()),
+            share,
+            usually,
+            traces,
+            "share",
+            f"{name} failed by itself in {said}",
+            view.trace_id(int(mine[np.argmin(spans.time_ns[mine])])),
+            user_visible=bool(np.isin(spans.trace[mine], visible).any()),
         )
+        pieces.append(piece)
+        passed = np.where(spans.passes_on_error[mine] & (callee[mine] >= 0), own[mine] * (1 - PASSED_ON) / PASSED_ON, 0.0)
+        for other in np.unique(callee[mine][passed > 0]).tolist():
+            charged = z * float(passed[callee[mine] == other].sum()) / len(mine)
+            sentence = f"{name} of {service}, which calls it, failed without an answer in {said}"
+            pieces.append(
+                replace(piece, service=names.service(other), subject="calls to it fail", z=charged, sentence=sentence, peer=service)
+            )
     return loudest(pieces)
+
+
+def _callees(view: View) -> I64:
+    """For each span the other service that one of its children is of, -1: none. [n]"""
+    spans = view.all
+    callee = np.full(len(spans), -1, np.int64)
+    child = np.flatnonzero(spans.parent >= 0)
+    child = child[spans.service[child] != spans.service[spans.parent[child]]]
+    callee[spans.parent[child]] = spans.service[child]
+    return callee
 
 
 def error_records(
@@ -144,6 +165,7 @@ def error_records(
                 int(trials),
                 "share",
                 f'error record "{label}" in {int(slots[known[place]])} of {trials} slots of 10 s, {past}',
+                signal="logs",
             )
         )
     return loudest(pieces)

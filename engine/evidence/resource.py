@@ -13,6 +13,7 @@ from engine.take.roles import Role, measure
 
 HISTORY_NS: Final = 6 * HOUR_NS
 LEAST_HISTORY: Final = 3  # values
+YOUNG_NS: Final = HOUR_NS  # a series younger than this is compared with those before it, too
 IDLE_SHARE: Final = 0.1  # added before the logarithm: below it, a rise is noise of an idle pod
 LEAST_SCALE: Final = 0.25  # of the logarithm
 SHARED: Final = 0.2  # share of equal values above which a metric belongs to the host
@@ -26,8 +27,10 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
         z = (max ln(v + .1) in the window - median) / sqrt(.25^2 + (1.48 MAD)^2), median and MAD of ln(v + .1) over 6 hours
         Z = sqrt(z^2 - o^2), o the highest z of another service in the same metric, at most z: a common rise has another cause
 
-    A service's z is that of its highest instance. A series without a value in the window speaks by its latest one, if that is not
-    older than 1.5 of its intervals. Gauges of the host are left out. Returns evidence with Z > 0.
+    A service's z is that of its highest instance. A series that began in the last hour (a new version, a new pod) goes on from the
+    history of its service's other series of the metric before it: else what a deploy does would be its own normal. A series without a
+    value in the window speaks by its latest one, if that is not older than 1.5 of its intervals. Gauges of the host are left out.
+    Returns evidence with Z > 0.
     """
     rows = np.array([row for row, key in enumerate(store.keys) if key.service and measure(key).role is Role.UTILISATION], np.int64)
     if not len(rows):
@@ -46,7 +49,9 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
     services = np.unique([key.service for key in keys], return_inverse=True)[1]
     logs = np.log(np.maximum(value, 0.0) + IDLE_SHARE)
     past = ~in_window
-    history = ragged(at[past], logs[past], len(rows))
+    subjects = np.unique([f"{key.service}\x1f{key.metric}\x1f{key.attributes}" for key in keys], return_inverse=True)[1]
+    of_row, of_past = inherited(at[past], time[past], logs[past], subjects, begins(at, time, len(rows)), start_ns - YOUNG_NS)
+    history = ragged(of_row, of_past, len(rows))
     median, mad = median_and_scale(history)
     peak = np.full(len(rows), -np.inf)
     np.maximum.at(peak, at[in_window], logs[in_window])
@@ -74,6 +79,33 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
             )
         )
     return found
+
+
+def begins(at: I64, time: I64, count: int) -> I64:
+    """Time of the first value by row, the end of time where there is none."""
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, at, time)
+    return first
+
+
+def inherited(at: I64, time: I64, value: F64, subject: I64, first: I64, since_ns: int) -> tuple[I64, F64]:
+    """Values by row, with those of other rows of the subject before it for rows that began after `since_ns`; rows ascend.
+
+    >>> at, time = np.array([0, 0, 1]), np.array([1, 2, 9])
+    >>> inherited(at, time, np.array([0.1, 0.2, 0.9]), np.zeros(2, np.int64), np.array([1, 9]), 5)
+    (array([0, 0, 1, 1, 1]), array([0.1, 0.2, 0.1, 0.2, 0.9]))
+    """
+    earliest = np.full(int(subject.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(earliest, subject, first)
+    young = np.flatnonzero((first >= since_ns) & (first < np.iinfo(np.int64).max) & (earliest[subject] < first))
+    parts = [(at, value)]
+    for row in young.tolist():
+        before = (subject[at] == subject[row]) & (at != row) & (time < first[row])
+        parts.append((np.full(int(before.sum()), row, np.int64), value[before]))
+    rows, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    own = np.arange(len(rows)) < len(at)  # comes after what was inherited: that is older
+    order = np.lexsort((own, rows))
+    return rows[order], values[order]
 
 
 def beyond_others(z: F64, metric: I64, service: I64) -> list[tuple[int, float]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.evidence.errors import error_records, errors, slot_context, slot_outcomes
+from engine.evidence.felt import felt
 from engine.evidence.flow import flow, score
 from engine.evidence.gap import gap
 from engine.evidence.latency import latency
@@ -74,7 +75,7 @@ class Traces:
             return found
         shifts = latency(now, baseline.levels, self.codes, self.names.services)
         steps = score(now, baseline.shares, self.codes)
-        return [
+        found = [
             *flow(now, steps, self.codes, self.names),
             *gap(now, shifts, self.names),
             *self_time(now, shifts, self.codes, self.names),
@@ -82,6 +83,7 @@ class Traces:
             *rate(now, baseline.levels, self.codes, self.names),
             *found,
         ]
+        return felt(now, baseline.levels, self.codes, self.names, found)
 
     def load(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Load]:
         """Requests from outside in [start, end] against before, most requests first; empty where spans are few."""

@@ -38,6 +38,8 @@ SYMPTOM_Z = 2.0
 LASTING_STEPS = 30
 #: Families where only an increase is bad.
 UP_IS_BAD = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE, Family.ERROR})
+#: Families that read one kind of telemetry: where one of them speaks, silence of the others says that all is usual.
+TOGETHER = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME, Family.ERROR, Family.RATE})
 #: Least change, as a share of what was expected, that anyone would call a change; for the families that compare two like quantities.
 MINIMUM_SHARE = 0.1
 COMPARED = frozenset({Family.GAP, Family.SELF_TIME, Family.RESOURCE})
@@ -47,7 +49,7 @@ TAIL_LOW, TAIL_HIGH = 0.9, 0.99
 TAIL_LEAST = 120  # block maxima before a tail may raise a threshold
 TAIL_MOST = 2880  # two days of minutes
 TAIL_RAISES = 1.25  # times the reference, at most: a tail that wants more belongs to a broken family, not to a threshold
-YOUNG = 2.0  # minutes: a family seen for n of them needs 1 + 2/n times the Z, as Student's t needs with few degrees of freedom
+YOUNG = 2.0  # minutes: a family that could speak for n of them needs 1 + 2/n times the Z, as Student's t does with few degrees of freedom
 
 
 class Tail:
@@ -135,7 +137,7 @@ class Detector:
         self._tails: dict[Family, Tail] = {family: Tail() for family in Family}
         self._recent: deque[set[tuple[Family, str, str]]] = deque(maxlen=HOLD_STEPS)
         self._lasting: dict[tuple[Family, str, str], int] = {}  # steps in a row
-        self._minutes: Counter[Family] = Counter()  # with evidence of the family
+        self._minutes: Counter[Family] = Counter()  # in which the family, or one that reads the same, said anything
         self._last_minute: dict[Family, int] = {}
 
     def threshold(self, family: Family) -> float:
@@ -161,15 +163,20 @@ class Detector:
                 continue
             if normal:
                 self._tails[family].take(now_ns, nats)
-            if self._last_minute.get(family) != now_ns // MINUTE_NS:
-                self._last_minute[family] = now_ns // MINUTE_NS
-                self._minutes[family] += 1
+        self._grow_older({item.family for item in evidence}, now_ns // MINUTE_NS)
         seen = {(item.family, item.service, item.subject) for _, item in beyond}
         self._lasting = {key: self._lasting.get(key, 0) + 1 for key in seen}
         symptoms = {place for item in evidence if item.family in SYMPTOMS and item.z >= SYMPTOM_Z for place in (item.service, item.peer)}
         departures = [Departure(item, ratio, self._held(item, seen, symptoms)) for ratio, item in beyond]
         self._recent.append(seen)
         return sorted(departures, key=lambda one: (-one.ratio, one.evidence.service, one.evidence.subject))
+
+    def _grow_older(self, speaking: set[Family], minute: int) -> None:
+        """Count a minute for every family that has data: a quiet system is not one that was never seen."""
+        for family in speaking | (TOGETHER if speaking & TOGETHER else frozenset()):
+            if self._last_minute.get(family) != minute:
+                self._last_minute[family] = minute
+                self._minutes[family] += 1
 
     def _held(self, item: Evidence, seen: set[tuple[Family, str, str]], symptoms: set[str]) -> str:
         if item.family in NEEDS_SYMPTOM and item.service not in symptoms:

@@ -25,14 +25,14 @@ SIGNAL: Mapping[Family, str] = {
     Family.SELF_TIME: "traces",
     Family.ERROR: "traces",
     Family.RESOURCE: "metrics",
-    Family.RATE: "metrics",
+    Family.RATE: "traces",
     Family.ABSENCE: "metrics",
     Family.METRIC: "metrics",
     Family.ROW: "traces",
 }
 KIND = {"traces": "trace", "logs": "log", "metrics": "metric"}
 NODES_MOST = 60  # strongest first: a graph that a person can read
-Z_LEAST = 2.0  # weaker signs are left out unless they are a service's strongest
+Z_LEAST, Z_ONLY = 2.0, 0.5  # weaker signs are left out; a service's strongest only below the second, and never if users see it
 
 
 def kind_of(item: Evidence) -> str:
@@ -50,7 +50,7 @@ def nodes_of(evidence: Sequence[Evidence], verdicts: Sequence[ChangeVerdict]) ->
     best: dict[tuple[str, Family, str], Evidence] = {}
     seen: set[str] = set()
     for item in sorted(evidence, key=lambda item: (-item.z, item.service, item.family, item.subject)):
-        if item.z > 0 and (item.z >= Z_LEAST or item.service not in seen):
+        if item.z >= Z_LEAST or (item.service not in seen and (item.z >= Z_ONLY or (item.user_visible and item.z > 0))):
             seen.add(item.service)
             best.setdefault((item.service, item.family, kind_of(item)), item)
     for (service, family, kind), item in list(best.items())[: max(0, NODES_MOST - len(nodes))]:

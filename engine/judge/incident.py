@@ -10,55 +10,26 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+from engine.judge.conclusion import HISTORY_MOST, Conclude, Conclusions, Step
 from engine.judge.correlate import GAP_NS, Links, components
 from engine.judge.detect import Departure, Detector, is_bad
-from engine.judge.live import (
-    NOTHING,
-    TOGETHER_NS,
-    Live,
-    differs,
-    entry,
-    live_of,
-    live_plain,
-    same,
-    severity_of,
-    signature,
-    traces_of,
-    worth_a_page,
-)
+from engine.judge.live import TOGETHER_NS, Live, differs, entry, live_of, live_plain, opened, same, signature, traces_of
 from engine.judge.rank import family_z, scores
-from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity, TopologyEdge
+from engine.records import MINUTE_NS, SECOND_NS, Evidence, Family, Incident, IncidentState, TopologyEdge
 from engine.settings import EngineSettings
 
 UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
 HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the departing services changed
-SPAN_LEAST_NS = 60 * SECOND_NS  # shorter spans hold too few requests to tell services apart
-SPAN_NS = 10 * MINUTE_NS  # an incident is explained by its first ten minutes: later ones show what it spread to
 FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
 STRONG = 0.7  # of its peak, from which a step still shows the fault
 CALM = 0.4  # of a threshold: a service below it had not begun
 MOVE_NS = 180 * SECOND_NS  # an incident this young moves to a linked service that is louder than it ever was
 SPLIT_STEPS = 2  # steps that another service has to lead
 RETRY_STEPS = 4  # more that it has to lead after it was found to be no incident
-PLACES = 3  # services an incident may be about
-PLACE_PROBABILITY = 0.1
-HISTORY_MOST = 50
 TRACK_STEPS = 30
 LIVE_MOST = 50
-PAGE_AFTER_NS = 30 * SECOND_NS
-DAY_NS = 24 * HOUR_NS
-
-RANK_OF = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-
-
-class Conclude(Protocol):
-    """Explains a span of event time, as `Engine.explain`."""
-
-    def __call__(self, start_ns: int, end_ns: int) -> Finding:
-        """The finding for [start_ns, end_ns]."""
-        ...
 
 
 class Incidents:
@@ -67,13 +38,13 @@ class Incidents:
     def __init__(self, settings: EngineSettings, *, environment: str = "") -> None:
         self.settings = settings
         self.detector = Detector(budget_ns=settings.alert_budget_ns)
+        self.conclusions = Conclusions(self.detector, settings)
         self.environment = environment
         self.opened: Counter[str] = Counter()  # by state: open, reopened, merged, resolved
         self.dropped = 0  # openings over LIVE_MOST
         self._live: list[Live] = []
         self._past: list[Live] = []
         self._track: deque[tuple[int, dict[str, float]]] = deque(maxlen=TRACK_STEPS)
-        self._dismissed_ns: deque[int] = deque(maxlen=100)
 
     def step(
         self,
@@ -96,13 +67,14 @@ class Incidents:
         news: list[Live] = []
         for part in components(loud, links, traces):
             leader = min(part, key=lambda service: (-loud[service], service))
-            opened = self._place(leader, part, departures, links, now_ns)
-            if opened:
-                news.append(opened)
+            new = self._place(leader, part, departures, links, now_ns)
+            if new:
+                news.append(new)
         self._track.append((now_ns, ratios))
         published = []
+        step = Step(now_ns, evidence, loud, links, learning)
         for live in news:
-            incident = self._conclude(live, live.incident.state, evidence, loud, now_ns, conclude, links, learning)
+            incident = self.conclusions.conclude(live, live.incident.state, step, conclude)
             if incident.moved or not self._absorbed(live):
                 self.opened["moved" if incident.moved else incident.state.value] += 1
                 published.append(incident)
@@ -112,7 +84,7 @@ class Incidents:
             live.incident = replace(live.incident, moved=False)
             if self._due(live, loud, now_ns):
                 before = live.incident
-                after = self._conclude(live, IncidentState.UPDATED, evidence, loud, now_ns, conclude, links, learning)
+                after = self.conclusions.conclude(live, IncidentState.UPDATED, step, conclude)
                 if differs(before, after) or now_ns - before.published_ns >= UPDATE_NS:
                     published.append(after)
                 else:
@@ -132,7 +104,7 @@ class Incidents:
         for live in (*self._live, *self._past):
             if live.incident.id == incident_id:
                 if live.incident.page:
-                    self._dismissed_ns.append(now_ns)
+                    self.conclusions.dismissed_ns.append(now_ns)
                 live.dismissed = True
                 return self._close(live, now_ns, "dismissed") if live in self._live else live.incident
         return None
@@ -164,6 +136,7 @@ class Incidents:
         for live in self._live:
             live.strength = max((ratios.get(place, 0.0) for place in live.places), default=0.0)
             live.peak = max(live.peak, live.strength)
+            live.carried = {service for service in live.carried if ratios.get(service, 0.0) >= CALM}
             if live.places & departing:
                 live.departed_ns = now_ns
                 if live.strength >= STRONG * live.peak:
@@ -189,6 +162,11 @@ class Incidents:
             outdone = ratio > live.peak and now_ns - live.began_ns <= MOVE_NS
             if not faded and not outdone and onset_ns - live.departed_ns <= GAP_NS:
                 live.members |= part
+                live.carried |= part
+                return None
+            if leader in live.carried and ratio <= live.peak:  # what it caused may outlast its own signs
+                live.members |= part
+                live.departed_ns = now_ns
                 return None
         held = [one for one in departures if one.evidence.service == leader and one.held]
         if not held:
@@ -233,30 +211,28 @@ class Incidents:
         )
         if known is not None:
             self._past.remove(known)
-            state, incident_id, before = IncidentState.REOPENED, known.incident.id, known.incident.history
-            opened_ns, acknowledged = known.incident.opened_ns, known.incident.acknowledged
+            incident_id, before = known.incident.id, known.incident.history
         elif len(self._live) >= LIVE_MOST:
             self.dropped += 1
             return None
         else:
             name = f"{self.environment}\x1f{first.service}\x1f{first.family}\x1f{first.subject}\x1f{now_ns}"
-            state, incident_id, before = IncidentState.OPEN, hashlib.sha256(name.encode()).hexdigest()[:16], ()
-            opened_ns, acknowledged = now_ns, False
+            incident_id, before = hashlib.sha256(name.encode()).hexdigest()[:16], ()
         history = (*before, entry(now_ns, f"split from {split_from}")) if split_from else before
-        incident = Incident(
-            id=incident_id,
-            state=state,
-            severity=known.incident.severity if known else Severity.INFO,
-            environment=self.environment,
-            opened_ns=opened_ns,
-            onset_ns=onset_ns,
-            updated_ns=now_ns,
-            published_ns=now_ns,
-            finding=NOTHING,
-            acknowledged=acknowledged,
-            page=known.incident.page if known else False,
-            history=history,
-        )
+        fresh = opened(incident_id, self.environment, onset_ns, now_ns)
+        if known is None:
+            incident = replace(fresh, history=history)
+        else:
+            kept = known.incident
+            incident = replace(
+                fresh,
+                state=IncidentState.REOPENED,
+                severity=kept.severity,
+                opened_ns=kept.opened_ns,
+                acknowledged=kept.acknowledged,
+                page=kept.page,
+                history=history,
+            )
         live = Live(incident, {leader}, set(part), 1.0, now_ns, now_ns, now_ns, now_ns)
         self._live.append(live)
         return live
@@ -278,57 +254,6 @@ class Incidents:
             return False
         since_ns = now_ns - live.concluded_ns
         return since_ns >= UPDATE_NS or (since_ns >= HURRY_NS and signature(live, loud) != live.concluded_for)
-
-    def _conclude(
-        self,
-        live: Live,
-        state: IncidentState,
-        evidence: Sequence[Evidence],
-        loud: Mapping[str, float],
-        now_ns: int,
-        conclude: Conclude,
-        links: Links,
-        learning: Mapping[str, float] | None,
-    ) -> Incident:
-        """Explain the incident's span anew and keep the result as its latest value."""
-        old = live.incident
-        end_ns = min(live.span_end_ns, old.onset_ns + SPAN_NS)
-        finding = conclude(min(old.onset_ns, end_ns - SPAN_LEAST_NS), end_ns)
-        if self._ratio(finding) < 1.0:  # the onset is an estimate: the sliding span, which departed, may show it better
-            sliding = conclude(now_ns - self.settings.sliding_ns, now_ns)
-            finding = max(finding, sliding, key=self._ratio)
-        live.concluded_ns = now_ns
-        live.concluded_for = signature(live, loud)
-        about = [cause.service for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY]
-        live.places |= set(about)
-        severity = max(old.severity, severity_of(evidence, live.places, links), key=RANK_OF.__getitem__)
-        lasts = now_ns - old.onset_ns >= PAGE_AFTER_NS
-        history = old.history
-        if finding.root != old.finding.root or state is not IncidentState.UPDATED:
-            history = (*history, entry(now_ns, f"{state.value}: {finding.root or 'no cause yet'} ({finding.confidence:.0%})"))[
-                -HISTORY_MOST:
-            ]
-        live.incident = replace(
-            old,
-            state=state,
-            severity=severity,
-            updated_ns=now_ns,
-            published_ns=now_ns,
-            finding=finding,
-            resolved_ns=None,
-            page=old.page or (lasts and severity is not Severity.INFO and self._page(finding, now_ns, learning)),
-            history=history,
-        )
-        return live.incident
-
-    def _ratio(self, finding: Finding) -> float:
-        """Largest z / threshold among the families of the first cause; 0 without one."""
-        families = finding.causes[0].families if finding.causes else ()
-        return max((z / self.detector.threshold(Family(family)) for family, z in families), default=0.0)
-
-    def _page(self, finding: Finding, now_ns: int, learning: Mapping[str, float] | None) -> bool:
-        ready = learning is None or learning.get(finding.root, 0.0) >= 1.0
-        return worth_a_page(finding, ready=ready, strict=any(now_ns - dismissed_ns < DAY_NS for dismissed_ns in self._dismissed_ns))
 
     def _merge(self, now_ns: int) -> list[Incident]:
         """Incidents that began together and turn out to have one cause become the earliest of them."""
@@ -383,7 +308,7 @@ class Incidents:
             "live": [live_plain(live) for live in self._live],
             "past": [live_plain(live) for live in self._past],
             "track": [[time_ns, ratios] for time_ns, ratios in self._track],
-            "dismissed_ns": list(self._dismissed_ns),
+            "dismissed_ns": list(self.conclusions.dismissed_ns),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -392,4 +317,4 @@ class Incidents:
         self._live = [live_of(plain) for plain in state["live"]]
         self._past = [live_of(plain) for plain in state["past"]]
         self._track = deque(((time_ns, dict(ratios)) for time_ns, ratios in state["track"]), maxlen=TRACK_STEPS)
-        self._dismissed_ns = deque(state["dismissed_ns"], maxlen=100)
+        self.conclusions.dismissed_ns.extend(state["dismissed_ns"])

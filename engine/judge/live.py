@@ -12,7 +12,7 @@ from engine.judge.correlate import Links
 from engine.judge.detect import AT_ONCE
 from engine.judge.plain import from_plain, to_plain
 from engine.judge.words import AFFECTED_Z, clock
-from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, Incident, Severity
+from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, Incident, IncidentState, Severity
 
 CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critical
 CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
@@ -39,22 +39,40 @@ class Live:
     strength: float = 0.0  # z / threshold at its places in this step
     streak: dict[str, int] = field(default_factory=dict)  # steps that another service led, by service
     dismissed: bool = False  # people said that it was none
+    carried: set[str] = field(default_factory=set)  # symptoms that began while it was strong, and have not been calm since
+
+
+def opened(incident_id: str, environment: str, onset_ns: int, now_ns: int) -> Incident:
+    """A new incident, not concluded yet."""
+    return Incident(
+        id=incident_id,
+        state=IncidentState.OPEN,
+        severity=Severity.INFO,
+        environment=environment,
+        opened_ns=now_ns,
+        onset_ns=onset_ns,
+        updated_ns=now_ns,
+        published_ns=now_ns,
+        finding=NOTHING,
+    )
 
 
 def live_plain(live: Live) -> dict[str, Any]:
     """Plain values of a live incident, for `state`."""
-    return {**to_plain(live), "places": sorted(live.places), "members": sorted(live.members)}
+    return {**to_plain(live), "places": sorted(live.places), "members": sorted(live.members), "carried": sorted(live.carried)}
 
 
 def live_of(plain: Mapping[str, Any]) -> Live:
     """The live incident that `live_plain` made."""
-    rest = {key: value for key, value in plain.items() if key not in {"incident", "places", "members", "concluded_for", "streak"}}
+    made = {"incident", "places", "members", "concluded_for", "streak", "carried"}
+    rest = {key: value for key, value in plain.items() if key not in made}
     return Live(
         incident=from_plain(Incident, plain["incident"]),
         places=set(plain["places"]),
         members=set(plain["members"]),
         concluded_for=tuple(plain["concluded_for"]),
         streak=dict(plain["streak"]),
+        carried=set(plain.get("carried", ())),
         **rest,
     )
 
