@@ -96,7 +96,9 @@ def score(
     ranking = ranked(answer.causes, candidates) if answer else []
     changes = [(change.id, (change.probability,)) for change in answer.changes] if answer else []
     truth = fault.change
-    ranks = [rank_of(id, changes) for id, _ in changes if truth is not None and truth.is_named_by(id)]
+    # a commit and the deploy that carried it are one answer: they do not compete
+    false = [(id, p) for id, p in changes if truth is None or not truth.is_named_by(id)]
+    ranks = [rank_of(id, [(id, p), *false]) for id, p in changes if truth is not None and truth.is_named_by(id)]
     return Scored(
         fault=fault,
         candidates=len(candidates),
