@@ -18,6 +18,7 @@ LEAST_SYMPTOM: Final = 1.0  # Z below which there is nothing to pass on
 LEAST_Z: Final = 0.01
 LOAD_RATIO: Final = 1.1
 LOAD_NOISES: Final = 3.0
+OPENING_ROWS: Final = 12  # of history, before a departure may open an incident: an hour of five-minute rows
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ExcessFlow:
     onset_end_ns: int  # and ended here
     last_ns: int  # stamp of the last row that shows it
     rows: int  # that show it
+    history: int  # rows before the window that it is compared with
     excess: F64  # seconds of waiting, or failed requests, a row
     noise: F64
     flow: F64  # share that passes through the service
@@ -100,6 +102,7 @@ def _flow(table: Golden, symptom: Symptom, edges: Sequence[TopologyEdge]) -> Exc
         services=table.services, entry=symptom.service, symptom=FAILURES if symptom.failures else "latency", statistic=symptom.statistic,
         z=symptom.z, observed=symptom.observed, expected=symptom.expected, step_ns=table.step_ns,
         onset_start_ns=onset - table.step_ns, onset_end_ns=onset, last_ns=int(table.stamp_ns[shown[-1]]), rows=len(shown),
+        history=int(normal.sum()),
         excess=excess, noise=noise, flow=flow, own=own, score=score, load_ratio=ratio, load_noises=noises,
     )  # fmt: skip
 
@@ -133,6 +136,7 @@ def excess_evidence(flow: ExcessFlow | None, start_ns: int, end_ns: int) -> list
                 unit=unit,
                 sentence=_sentence(flow, at),
                 peer="" if is_entry else flow.entry,
+                for_opening=flow.history >= OPENING_ROWS,
                 user_visible=is_entry,
             )
         )

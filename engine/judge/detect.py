@@ -31,6 +31,9 @@ REFERENCE_Z: Mapping[Family, float] = {
 AT_ONCE = frozenset({Family.ERROR, Family.ABSENCE})
 #: Families that never open alone: a second family of the service has to agree.
 NEVER_ALONE = frozenset({Family.ROW, Family.RATE})
+#: Families whose silence is no missing data but quiet, and whose Z is against hundreds of rows of the series itself: their reference
+#: stands as it is.
+OWN_BUDGET = frozenset({Family.METRIC})
 #: A gauge alone harms nobody: these open with a symptom (Z >= 2, of a family of SYMPTOMS) at the service, or when they last 5 minutes.
 NEEDS_SYMPTOM = frozenset({Family.RESOURCE})
 SYMPTOMS = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME, Family.ERROR, Family.METRIC})
@@ -143,6 +146,8 @@ class Detector:
     def threshold(self, family: Family) -> float:
         """Z from which the family departs: its reference, or what the budget asks for (at most 1.25 references), more while it is young."""
         reference = REFERENCE_Z[family]
+        if family in OWN_BUDGET:
+            return reference
         budget = math.sqrt(2 * self._tails[family].level(self.budget_ns))
         young = 1.0 if family in AT_ONCE else 1 + YOUNG / max(1, self._minutes[family])
         return min(max(reference, budget), TAIL_RAISES * reference) * young
