@@ -50,6 +50,7 @@ class Sender:
 
     seed: int = 1
     versions: dict[str, str] = field(default_factory=dict)  # now, by service
+    wrong_ns: dict[str, int] = field(default_factory=dict)  # how far a service's clock is ahead
     _items: list[tuple[int, str, tuple[str, str], Payload]] = field(default_factory=list)
     _number: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -143,6 +144,8 @@ class Sender:
         self._add(time_ns, "resourceMetrics", service, {"name": metric, "unit": unit, "gauge": {"dataPoints": [point]}})
 
     def _add(self, time_ns: int, signal: str, service: str, record: Payload) -> None:
+        if service in self.wrong_ns:
+            record = _later(record, self.wrong_ns[service])
         self._items.append((time_ns, signal, (service, self.versions.get(service, "v1.0.0")), record))
 
     def exports(self, seconds: float) -> Iterator[tuple[int, Payload]]:
@@ -167,6 +170,15 @@ def _of_resource(signal: str, resource: tuple[str, str], records: list[Payload])
     )
     about = {"service.name": service, "service.version": version, "service.instance.id": f"{service}-0"}
     return {"resource": {"attributes": attributes(about)}, scoped: [{items: records}]}
+
+
+def _later(record: Any, by_ns: int) -> Any:
+    """A record with all its times moved."""
+    if isinstance(record, list):
+        return [_later(each, by_ns) for each in record]
+    if not isinstance(record, dict):
+        return record
+    return {key: str(int(each) + by_ns) if key.endswith("UnixNano") else _later(each, by_ns) for key, each in record.items()}
 
 
 def attributes(values: Mapping[str, Any]) -> list[Payload]:

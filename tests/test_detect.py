@@ -100,3 +100,11 @@ def test_state_survives():
     other.restore(detector.state())
     assert other.state() == detector.state()
     assert [other.threshold(family) for family in Family] == [detector.threshold(family) for family in Family]
+
+
+def test_families_of_quiet_telemetry_grow_old_with_what_speaks():
+    detector = Detector()
+    for minute in range(100):
+        detector.step([seen("web", Family.RATE, 0.1)], minute * MINUTE_NS, normal=True)
+    assert detector.threshold(Family.FLOW) == pytest.approx(REFERENCE_Z[Family.FLOW], rel=0.03)
+    assert detector.threshold(Family.RESOURCE) == pytest.approx(3 * REFERENCE_Z[Family.RESOURCE])

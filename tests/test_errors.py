@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.evidence.errors import binomial_nats
-from tests.trace_columns import Fault, evidence, shop, z_of
+from engine.records import SECOND_NS, Family
+from tests.otlp_shop import Call, Sender, run, traffic
+from tests.trace_columns import T0, Fault, evidence, shop, z_of
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.floats(0.01, 0.9))
@@ -52,3 +54,22 @@ def test_a_burst_in_one_slot_is_one_observation_and_an_old_error_is_none() -> No
     z = z_of(evidence(records, 600, 720), "error")
     assert z.get("stock", 0) < 2.5
     assert z.get("cart", 0) < 0.5
+
+
+def test_a_call_that_gets_no_answer_is_charged_to_whom_it_went() -> None:
+    sender = Sender()
+    slow = Call("pay", "charge", 50.0, timeout_ms=20.0)
+    fast = Call("pay", "charge", 5.0, timeout_ms=20.0)
+    start_ns = T0 * SECOND_NS
+
+    def requests(now: int) -> list[Call]:
+        return [Call("shop", "POST /order", 4.0, (slow if now >= start_ns + 600 * SECOND_NS else fast,))]
+
+    traffic(sender, start_ns, start_ns + 720 * SECOND_NS, 2.0, requests, lambda _: {})
+    engine, _ = run(sender)
+    found = engine.explain(start_ns + 600 * SECOND_NS, start_ns + 720 * SECOND_NS).evidence
+    errors = {piece.service: piece for piece in reversed(found) if piece.family == Family.ERROR and piece.signal != "logs"}
+    assert errors["pay"].subject == "calls to it"
+    assert errors["pay"].peer == "shop"
+    assert errors["pay"].z > 2 * errors["shop"].z
+    assert errors["pay"].user_visible

@@ -102,6 +102,11 @@ def test_symptoms_of_linked_services_do_not_open_incidents_of_their_own():
     assert set(story.published[-1].finding.affected) == {"stock", "cart", "web"}
 
 
+def test_a_symptom_that_outlasts_its_incident_is_no_incident_of_its_own():
+    long = both(fault("cart", 300, 420, z=9.0), fault("stock", 330, 700, z=8.0))
+    assert [root for _, _, root in Story().run(0, 1000, long).openings()] == ["cart"]
+
+
 def test_a_young_incident_moves_to_a_linked_service_that_is_louder_than_it_ever_was():
     story = Story().run(0, 1000, both(fault("web", 300, 500, z=4.5), fault("stock", 400, 500, z=12.0)))
     assert len({incident.id for incident in story.published}) == 1

@@ -174,3 +174,17 @@ def test_rings_hold_what_a_dictionary_of_slots_holds(points: list[tuple[int, int
     assert [(r, t) for r, t, _, _ in expected] == list(zip(at.tolist(), time.tolist(), strict=True))
     assert np.allclose([v for _, _, v, _ in expected], value, atol=1e-3)
     assert [n for _, _, _, n in expected] == weight.tolist()
+
+
+def test_an_instance_with_another_version_goes_on_in_its_series():
+    old = Resource(service="cart", instance="cart-0", version="v1")
+    new, other = old._replace(version="v2"), old._replace(instance="cart-1", version="v2")
+    points = [Point(60.0 * minute, "cpu", 0.2, resource=old) for minute in range(1, 5)]
+    points += [Point(60.0 * minute, "cpu", 0.9, resource=sender) for minute in range(5, 7) for sender in (new, other)]
+    store = taken(points)
+    assert [key.instance for key in store.keys] == ["cart-0", "cart-1"]
+    assert store.history(None, 0, HOUR_NS)[2].round(6).tolist() == [0.2, 0.2, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9]
+    again = SeriesStore(Strings(), Resources(), EngineSettings())
+    again.restore(store.state())
+    again.take(window([Point(420.0, "cpu", 0.8, resource=new._replace(version="v3"))], again.strings, again.resources))
+    assert [key.instance for key in again.keys] == ["cart-0", "cart-1"]

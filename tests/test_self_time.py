@@ -19,3 +19,10 @@ def test_the_service_that_works_longer_is_blamed_not_its_callers() -> None:
 def test_a_few_percent_more_is_nothing() -> None:
     z = z_of(evidence(shop(720, lambda second: Fault(work=1 if second >= 600 else 0)), 600, 720), "self_time")
     assert all(value < 2 for value in z.values())
+
+
+def test_one_slow_operation_is_not_lost_among_those_that_are_as_usual() -> None:
+    found = evidence(shop(720, lambda second: Fault(work=80 if second >= 600 else 0)), 600, 720)
+    piece = max((piece for piece in found if piece.family == "self_time"), key=lambda piece: piece.z)
+    assert (piece.service, piece.subject) == ("stock", "GET /stock")
+    assert piece.z > 5

@@ -51,6 +51,7 @@ class SeriesRows:
         self._series: list[int] = []  # by row: series code; 0: given back
         self._resource: list[int] = []  # by row: resource code
         self._free: dict[int, list[int]] = {}  # number of rows -> first rows that may be taken
+        self._of_instance: dict[tuple[object, ...], int] = {}  # what an instance reports, whichever version it runs -> first row
         self._joined = 0  # identity.revision that the keys follow
 
     def find(self, series: I32) -> I64:
@@ -68,16 +69,23 @@ class SeriesRows:
     def begin(self, series: int, resource: int, key: SeriesKey, statistics: Sequence[str]) -> int:
         """Rows for a new series, one a statistic. `key` lacks service, instance and attributes: they come from resource and series.
 
+        An instance that starts again with another version or image goes on in its rows: what a deploy does shows against what was before.
         Returns: the first row; REFUSED if there is no room, or the series has no code.
         """
-        first = self._place(len(statistics)) if series else REFUSED
         self._know(series + 1)
+        sender = self.resources[resource]
+        attributes = series_attributes(self.strings.text("series", series)) if series else ()
+        same = _same_place(sender, key, attributes, statistics)
+        if series and same is not None and same in self._of_instance:
+            self.first[series] = self._of_instance[same]
+            return self._of_instance[same]
+        first = self._place(len(statistics)) if series else REFUSED
         self.first[series] = first
         if first == REFUSED:
             return REFUSED
-        sender = self.resources[resource]
+        if same is not None:
+            self._of_instance[same] = first
         instance = sender.pod or sender.instance or sender.container or sender.host
-        attributes = series_attributes(self.strings.text("series", series))
         key = key._replace(service=self.identity.service(sender), instance=instance, attributes=attributes)
         for row, statistic in enumerate(statistics, first):
             unit = key.unit
@@ -91,13 +99,15 @@ class SeriesRows:
     def give_back(self, idle: I64) -> list[range]:
         """Free the series all of whose rows are among the idle ones; refused series may try again. Returns the rows."""
         asleep = set(idle.tolist())
-        freed = []
-        for series in np.flatnonzero(self.first >= 0).tolist():
-            rows = self.span(int(self.first[series]))
+        freed: list[range] = []
+        for first in np.unique(self.first[self.first >= 0]).tolist():
+            rows = self.span(first)
             if asleep.issuperset(rows):
                 freed.append(rows)
-                self.first[series] = UNKNOWN
+                self.first[self.first == first] = UNKNOWN
                 self._free.setdefault(len(rows), []).append(rows.start)
+        gone = {rows.start for rows in freed}
+        self._of_instance = {same: first for same, first in self._of_instance.items() if first not in gone}
         for rows in freed:
             for row in rows:
                 self.keys[row], self._series[row] = NOBODY, 0
@@ -147,6 +157,12 @@ class SeriesRows:
             if code and self.first[code] < 0:
                 self.first[code] = row
         self._free = {int(count): list(at) for count, at in state["free"]}
+        for row, key in enumerate(self.keys):
+            if self._series[row] and (row == 0 or self._series[row - 1] != self._series[row]):
+                statistics = [self.keys[at].statistic for at in self.span(row)]
+                same = _same_place(self.resources[self._resource[row]], key, key.attributes, statistics)
+                if same is not None:
+                    self._of_instance[same] = row
         self.join()
         self.revision += 1
 
@@ -166,3 +182,12 @@ class SeriesRows:
             grown = np.full(max(codes, 2 * len(self.first)), UNKNOWN, np.int32)
             grown[: len(self.first)] = self.first
             self.first = grown
+
+
+def _same_place(
+    sender: Resource, key: SeriesKey, attributes: tuple[tuple[str, str], ...], statistics: Sequence[str]
+) -> tuple[object, ...] | None:
+    """What stays of a series when its instance runs another version; None where the sender names no service or no instance."""
+    if not sender.service or not (sender.pod or sender.instance or sender.container):
+        return None
+    return sender._replace(version="", image=""), key.metric, attributes, key.type, key.monotonic, tuple(statistics)

@@ -1,0 +1,23 @@
+"""What users feel is marked, and ranks below what explains it."""
+
+from __future__ import annotations
+
+from tests.trace_columns import Fault, evidence, shop
+
+
+def test_a_deviation_on_the_way_of_slow_requests_is_user_visible_and_explains_them() -> None:
+    found = evidence(shop(720, lambda second: Fault(work=300 if second >= 600 else 0)), 600, 720)
+    loud = [piece for piece in found if piece.z >= 4]
+    assert {(piece.service, piece.user_visible) for piece in loud} == {("stock", True)}
+    entry = next(piece for piece in found if piece.subject == "requests for GET /")
+    assert entry.service == "web"
+    assert entry.user_visible
+    assert not entry.for_opening
+    assert entry.z < 1
+    assert entry.observed > 5 * entry.expected
+
+
+def test_what_does_not_slow_requests_down_is_not_user_visible() -> None:
+    found = evidence(shop(720, lambda second: Fault(skips=second >= 600)), 600, 720)
+    assert any(piece.z >= 4 for piece in found)
+    assert not any(piece.user_visible for piece in found if piece.family == "flow")
