@@ -241,8 +241,8 @@ def short(tmp_path: Path) -> Path:
     """A folder with the end of a shipped recording, and its truth."""
     folder = tmp_path / "recordings" / "shop"
     folder.mkdir(parents=True)
-    (folder / "issue_1.jsonl").write_bytes(b"\n".join(list(lines(SHIPPED / "petshop" / "issue_1.jsonl.zst"))[-40:]))
-    shutil.copy(SHIPPED / "petshop" / "issue_1.truth.json", folder)
+    (folder / "issue_2.jsonl").write_bytes(b"\n".join(list(lines(SHIPPED / "petshop" / "issue_2.jsonl.zst"))[-40:]))
+    shutil.copy(SHIPPED / "petshop" / "issue_2.truth.json", folder)
     return folder.parent
 
 
@@ -272,7 +272,7 @@ def test_the_truth_files_are_named_in_the_scorer_only() -> None:
 def test_a_recording_that_fails_stops_no_other_and_the_exit_status_says_so(
     tmp_path: Path, short: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copy(SHIPPED / "petshop" / "issue_1.truth.json", short / "shop" / "broken.truth.json")
+    shutil.copy(SHIPPED / "petshop" / "issue_2.truth.json", short / "shop" / "broken.truth.json")
     (short / "shop" / "broken.jsonl.zst").write_bytes(b"no zstd")
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)

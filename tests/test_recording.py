@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "exporter" / "recordings"
 
 def test_the_shipped_recordings_are_found_once_and_in_order() -> None:
     found = find([SHIPPED, SHIPPED / "petshop"])
-    assert [stem(path) for path in found] == ["2023-01-30-1330", "issue_1"]
+    assert [stem(path) for path in found] == ["2023-01-30-1330", "issue_2"]
 
 
 def test_plain_and_compressed_lines_are_the_same(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
 
 def test_the_time_of_a_batch_is_that_of_its_items() -> None:
     strings, resources = Strings(), Resources()
-    for line in lines(SHIPPED / "petshop" / "issue_1.jsonl.zst"):
+    for line in lines(SHIPPED / "petshop" / "issue_2.jsonl.zst"):
         times = span_of_time(decode_json(line, strings, resources))
         assert times is not None
         assert times[1] == last_time_ns(line)

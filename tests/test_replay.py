@@ -24,7 +24,7 @@ from exporter.replay import Extent, Selection, measure, send, shift_to_now
 from exporter.sender import Sender, SendError
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "exporter" / "recordings"
-SHOP = RECORDINGS / "petshop" / "issue_1.jsonl.zst"
+SHOP = RECORDINGS / "petshop" / "issue_2.jsonl.zst"
 TICKETS = RECORDINGS / "nezha-trainticket" / "2023-01-30-1330.jsonl.zst"
 DECODERS = {"traces": decode_traces, "logs": decode_logs, "metrics": decode_metrics}
 
