@@ -10,13 +10,14 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RECORDINGS ?= $(firstword $(WHENCE_RECORDINGS) $(wildcard ../shared/data) exporter/recordings)
 JOBS ?= 2
 
-.PHONY: help install demo test lint types format eval clean
+.PHONY: help install demo test lint types format eval calibrate clean
 
 help:
 	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
 	@echo 'make test    every test (those that need otelcol, prometheus, ... on PATH are skipped without them)'
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
 	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
+	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
 
 install: $(STAMP)
@@ -53,6 +54,9 @@ types: $(STAMP)
 
 eval: $(STAMP)
 	$(BIN)/whence eval $(RECORDINGS) --jobs $(JOBS) --report docs/accuracy.md
+
+calibrate: $(STAMP)
+	$(BIN)/python -m exporter.evaluate.calibrate $(RECORDINGS) --jobs $(JOBS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

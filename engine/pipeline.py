@@ -16,6 +16,7 @@ from engine.evidence.absence import silent_services
 from engine.evidence.rows import Rows
 from engine.evidence.series import Latest, series_evidence
 from engine.evidence.traces import Traces
+from engine.judge import confidence
 from engine.judge.conclude import conclude
 from engine.judge.context import build_context
 from engine.judge.incident import Incidents
@@ -32,7 +33,7 @@ from engine.take.presence import Presence
 from engine.take.texts import Texts
 from engine.topology import Topology
 
-__all__ = ["Engine", "TrainedModel", "TrainingJob", "train"]
+__all__ = ["Engine", "TrainedModel", "TrainingJob", "confidence", "train"]
 
 TRACE_FAMILIES = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME})
 

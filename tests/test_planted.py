@@ -113,7 +113,7 @@ def test_every_kind_is_planted_and_changes_what_it_should(stretch):
     rng, kinds = np.random.default_rng(1), Counter()
     before = {name: durations(stretch.batches, stretch, name) for name in ("web", "cart", "stock")}
     for _ in range(80):
-        planted = plant(stretch, (), rng)
+        planted = plant(stretch, {}, rng)
         kinds[planted.kind] += 1
         after = {name: durations(planted.batches, stretch, name) for name in before}
         if planted.kind is Kind.NOTHING:
@@ -129,7 +129,7 @@ def test_every_kind_is_planted_and_changes_what_it_should(stretch):
 
 
 def test_planting_is_a_function_of_its_arguments(stretch):
-    one, other = (plant(stretch, (), np.random.default_rng(5)) for _ in range(2))
+    one, other = (plant(stretch, {}, np.random.default_rng(5)) for _ in range(2))
     assert (one.kind, one.service, one.size) == (other.kind, other.service, other.size)
     assert all(
         np.array_equal(a.spans.time_ns, b.spans.time_ns) for a, b in zip(one.batches, other.batches, strict=True) if a.spans is not None
@@ -139,7 +139,7 @@ def test_planting_is_a_function_of_its_arguments(stretch):
 
 def test_a_cut_span_loses_its_later_steps_and_some_end_with_an_error(stretch):
     rng = np.random.default_rng(2)
-    cuts = [planted for planted in (plant(stretch, (), rng) for _ in range(60)) if planted.kind is Kind.CUT]
+    cuts = [planted for planted in (plant(stretch, {}, rng) for _ in range(60)) if planted.kind is Kind.CUT]
     spans = sum(len(stretch.batches[0].spans.span) for _ in cuts)
     logs = sum(len(stretch.batches[0].logs.span) for _ in cuts)
     last = [planted.batches[-1] for planted in cuts]
@@ -216,7 +216,7 @@ def test_what_no_row_reports_is_planted_by_gauges_alone():
     ]
     stretch = Stretch([Batch(points=window(points, strings, resources).points)], strings, resources)
     rng = np.random.default_rng(3)
-    planted = {(one.kind, one.service) for one in (plant(stretch, (), rng) for _ in range(40))}
+    planted = {(one.kind, one.service) for one in (plant(stretch, {}, rng) for _ in range(40))}
     assert planted == {(Kind.NOTHING, ""), (Kind.BUSY, "web"), (Kind.NETWORK, "db")}
 
 
@@ -224,7 +224,7 @@ def test_time_handed_on_is_planted_where_requests_are_counted():
     rng = np.random.default_rng(4)
     _, batch, codes = golden({"web": [0.2] * 6, "db": [0.05] * 6}, {"web": 30.0, "db": 60.0})
     stretch = Stretch([batch], *codes)
-    faults = [plant(stretch, [("web", "db")], rng) for _ in range(40)]
+    faults = [plant(stretch, {("web", "db"): True}, rng) for _ in range(40)]
     assert {fault.kind for fault in faults} == {Kind.NOTHING, Kind.WAITING, Kind.FAILING}
     for fault in (fault for fault in faults if (fault.kind, fault.service) == (Kind.WAITING, "db")):
         after = Gauges(fault.batches, *codes)

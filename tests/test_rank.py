@@ -11,7 +11,7 @@ from engine.judge.rank import Calibration, article_ranking, family_z, pagerank, 
 from engine.records import ChangeType, ChangeVerdict, ConfigChange, Family, Verdict
 from tests.judging import NO_CHANGE, calls, seen
 
-EVEN = Calibration(temperature=6.0, unseen=3.0)
+EVEN = Calibration(exponent=2.0, unseen=3.0)
 EDGES = calls("web>cart", "cart>stock")
 
 
@@ -47,8 +47,13 @@ def test_without_evidence_nothing_is_named():
 
 
 def test_huge_scores_do_not_overflow():
-    causes, _ = rank(family_z([seen("cart", z=1e4), seen("web", z=1e4 - 1)]), EVEN)
+    causes, _ = rank(family_z([seen("cart", z=1e4), seen("web", z=1.0)]), Calibration(exponent=100.0, unseen=1.0))
     assert causes[0].probability == pytest.approx(1.0)
+
+
+def test_odds_are_ratios_of_scores():
+    causes, _ = rank({"cart": {Family.FLOW: 8.0}, "web": {Family.FLOW: 4.0}}, Calibration(exponent=3.0, unseen=1.0))
+    assert causes[0].probability / causes[1].probability == pytest.approx(8.0)
 
 
 def test_a_confirmed_change_makes_its_service_the_cause_even_where_another_is_louder():
@@ -56,7 +61,7 @@ def test_a_confirmed_change_makes_its_service_the_cause_even_where_another_is_lo
     attribution = type(NO_CHANGE)("d1", (verdict,), 0.1)
     finding = compose([seen("cart", z=4.0), seen("stock", z=9.0)], EDGES, attribution, 0, 1)
     assert finding.root == "cart"
-    assert finding.causes[0].probability == pytest.approx(0.85, abs=0.01)
+    assert finding.causes[0].probability == pytest.approx(0.85, abs=0.02)
 
 
 def test_pagerank_agrees_with_the_definition():
@@ -82,5 +87,5 @@ def test_the_published_ranking_prefers_causes_and_boosts_changes():
 
 
 def test_impossible_calibrations_are_refused():
-    with pytest.raises(ValueError, match="temperature"):
-        Calibration(temperature=0.0, unseen=1.0)
+    with pytest.raises(ValueError, match="exponent"):
+        Calibration(exponent=0.0, unseen=1.0)

@@ -17,6 +17,7 @@ SPAN_LEAST_NS = 60 * SECOND_NS  # shorter spans hold too few requests to tell se
 SPAN_NS = 10 * MINUTE_NS  # an incident is explained by its first ten minutes: later ones show what it spread to
 PLACES = 3  # services an incident may be about
 PLACE_PROBABILITY = 0.1
+PLACE_NATS = 4.6  # ln 100: and not that much quieter than the first
 HISTORY_MOST = 50
 PAGE_AFTER_NS = 30 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
@@ -43,6 +44,13 @@ class Step(NamedTuple):
     learning: Mapping[str, float] | None  # share learnt by service; None: all of it
 
 
+def places(finding: Finding) -> set[str]:
+    """Services that an incident may be about: causes of at least 10 %, and within 4.6 nats (Z^2 / 2) of the first."""
+    least = finding.causes[0].score ** 2 / 2 - PLACE_NATS if finding.causes else 0.0
+    likely = (cause for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY)
+    return {cause.service for cause in likely if cause.score**2 / 2 >= least}
+
+
 class Conclusions:
     """Concludes incidents; remembers the pages that people dismissed in the last day."""
 
@@ -60,7 +68,7 @@ class Conclusions:
             finding = max(finding, sliding, key=self._ratio)
         live.concluded_ns = now_ns
         live.concluded_for = signature(live, step.loud)
-        live.places |= {cause.service for cause in finding.causes[:PLACES] if cause.probability >= PLACE_PROBABILITY}
+        live.places |= places(finding)
         severity = max(old.severity, severity_of(step.evidence, live.places, step.links), key=RANK_OF.__getitem__)
         lasts = now_ns - old.onset_ns >= PAGE_AFTER_NS
         history = old.history

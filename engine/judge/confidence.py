@@ -1,9 +1,10 @@
 """Confidence: the constants that turn scores into probabilities, and how they are fitted.
 
-    log loss(T, u, gamma) = - mean over cases of ln p(true service), or of ln p("something unseen") where nothing was planted
+    log loss(k, u, gamma) = - mean over cases of ln p(true service), or of ln p("something unseen") where nothing was planted
 
-by temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks") on incidents that are not scored: faults planted
-into quiet stretches, and the incidents that operators confirmed or dismissed.
+on incidents that are not scored: faults planted into quiet stretches, and the incidents that operators confirmed or dismissed.
+A softmax as in temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"), of logarithms of scores instead of
+their squares: 1 / k is its temperature.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from engine.judge.rank import Calibration, rank
-from engine.records import Family
+import networkx as nx
 
-#: Fitted on planted faults (engine/README.md, "Confidence").
-DEFAULT = Calibration(temperature=2.0, unseen=3.0)
+from engine.judge.rank import Calibration, rank, scores, service_pagerank
+from engine.records import Family, Finding
+
+DEFAULT = Calibration(exponent=3.0, unseen=1.5)
 
 CONFIRMED, LIKELY = 0.8, 0.5  # classes of confidence; below LIKELY a finding is inconclusive
-TEMPERATURES = tuple(2.0**power for power in range(-1, 7))
-LEVELS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+EXPONENTS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+LEVELS = (0.5, 0.7, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 GAMMAS = (0.0, 0.25, 0.5, 1.0)
 LEAST_PROBABILITY = 1e-3  # a single case may cost at most 6.9 nats: planted faults are not all visible
 
@@ -31,26 +33,48 @@ class Case(NamedTuple):
     table: Mapping[str, Mapping[Family, float]]
     truth: str
     walk: Mapping[str, float] = {}
+    weight: float = 1.0
+    roots: Mapping[str, float] = {}  # scores of services without evidence
+
+
+def case_of(finding: Finding, truth: str, weight: float = 1.0) -> Case:
+    """A case from a finding and what was the cause."""
+    graph = nx.DiGraph()
+    for node in finding.nodes:
+        graph.add_node(node.id, node=node)
+    graph.add_weighted_edges_from((edge.source, edge.target, edge.weight) for edge in finding.edges)
+    symptoms = {node.id: node.score for node in finding.nodes if node.kind != "change"}
+    table = {cause.service: {Family(name): z for name, z in cause.families} for cause in finding.causes if cause.families}
+    roots = {cause.service: cause.score for cause in finding.causes if not cause.families}
+    return Case(table, truth, service_pagerank(graph, symptoms) if symptoms else {}, weight, roots)
+
+
+def case_scores(case: Case) -> dict[str, float]:
+    """Score of each service of a case."""
+    return {**case.roots, **scores(case.table)}
+
+
+def answer(case: Case, calibration: Calibration) -> tuple[str, float, float]:
+    """First service, its probability, and the probability of what is true."""
+    causes, unseen = rank(case.table, calibration, case.walk, roots=case.roots)
+    right = next((cause.probability for cause in causes if cause.service == case.truth), 0.0) if case.truth else unseen
+    return (causes[0].service, causes[0].probability, right) if causes else ("", 0.0, right)
 
 
 def log_loss(cases: Sequence[Case], calibration: Calibration) -> float:
-    """Mean of -ln p(truth), in nats a case."""
-    total = 0.0
-    for case in cases:
-        causes, unseen = rank(case.table, calibration, case.walk)
-        right = next((cause.probability for cause in causes if cause.service == case.truth), 0.0) if case.truth else unseen
-        total -= math.log(max(right, LEAST_PROBABILITY))
-    return total / len(cases)
+    """Weighted mean of -ln p(truth), in nats a case."""
+    total = sum(case.weight * math.log(max(answer(case, calibration)[2], LEAST_PROBABILITY)) for case in cases)
+    return -total / sum(case.weight for case in cases)
 
 
 def fit(cases: Sequence[Case], *, gammas: Sequence[float] = GAMMAS) -> Calibration:
-    """The calibration of least log loss on a grid; equal ones: the smaller gamma, then the higher temperature (less sure).
+    """The calibration of least log loss on a grid; equal ones: the smaller gamma, then the smaller exponent (less sure).
 
-    Raises: ValueError if there are fewer than 20 cases: a temperature from a handful is worse than the default.
+    Raises: ValueError if there are fewer than 20 cases: constants from a handful are worse than the default.
     """
     if len(cases) < 20:
         raise ValueError(f"at least 20 cases are needed, however: {len(cases)=}")
-    grid = [Calibration(t, level, gamma) for gamma in gammas for t in reversed(TEMPERATURES) for level in LEVELS]
+    grid = [Calibration(k, level, gamma) for gamma in gammas for k in EXPONENTS for level in LEVELS]
     return min(grid, key=lambda calibration: round(log_loss(cases, calibration), 6))
 
 

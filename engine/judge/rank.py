@@ -1,10 +1,11 @@
 """Which service did it: score, and probability.
 
     score(s) = max over families of Z(s, family) + .001 * sum of them
-    p(s)     = PageRank(s)^GAMMA * exp(score(s)^2 / 2T) / sum over services and "something unseen"
+    p(s)     = PageRank(s)^gamma * score(s)^k / sum over services and "something unseen", which stands at a fixed score
 
-The loudest local evidence decides. Flow, gap and self time come with what callees explain already taken off; rows and rates do not,
-so what a service shows in these families counts less where a service that it calls shows more (`discount`).
+Odds are ratios of scores: with k = 3, twice as loud is eight times as likely. The loudest local evidence decides. Flow, gap and self
+time come with what callees explain already taken off; rows and rates do not, so what a service shows in these families counts less where
+a service that it calls shows more (`discount`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SUM_SHARE = 0.001  # breaks ties between services that are equally loud; more of
 NOT_EXPLAINED_AWAY = frozenset({Family.ROW, Family.RATE})
 DISCOUNT_MOST = 0.7  # the share of a caller's deviation that a callee may explain, as in the gap family
 ALPHA = 0.85  # damping of PageRank (Brin and Page 1998); the published method's
+LEAST_SCORE = 1e-3  # a service without a sign of anything
 CHANGE_BOOST = 1.5  # of the published method, for `article_ranking` only
 
 
@@ -32,13 +34,13 @@ CHANGE_BOOST = 1.5  # of the published method, for `article_ranking` only
 class Calibration:
     """What turns scores into probabilities; fitted by `engine.judge.confidence.fit`."""
 
-    temperature: float  # T, nats per nat
+    exponent: float  # k: odds of two services = (ratio of their scores)^k
     unseen: float  # score at which "something unseen" stands
     gamma: float = 0.0  # exponent of PageRank
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or self.unseen < 0 or self.gamma < 0:
-            raise ValueError(f"temperature must be positive, unseen and gamma not negative, however: {self}")
+        if self.exponent <= 0 or self.unseen <= 0 or self.gamma < 0:
+            raise ValueError(f"exponent and unseen must be positive, gamma not negative, however: {self}")
 
 
 def family_z(evidence: Sequence[Evidence], edges: Sequence[TopologyEdge] = ()) -> dict[str, dict[Family, float]]:
@@ -145,11 +147,11 @@ def rank(
     names = sorted(score)
     if not names:
         return (), 1.0
-    nats = [score[name] ** 2 / (2 * calibration.temperature) for name in names]
+    nats = [calibration.exponent * math.log(max(score[name], LEAST_SCORE)) for name in names]
     if calibration.gamma > 0 and walk:
         least = min((share for share in walk.values() if share > 0), default=1.0)
         nats = [value + calibration.gamma * math.log(walk.get(name, 0.0) or least) for name, value in zip(names, nats, strict=True)]
-    nats.append(calibration.unseen**2 / (2 * calibration.temperature))
+    nats.append(calibration.exponent * math.log(calibration.unseen))
     highest = max(nats)
     weights = [math.exp(value - highest) for value in nats]
     left = max(0.0, 1 - sum(confirmed.values())) / sum(weights)

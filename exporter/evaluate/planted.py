@@ -6,7 +6,7 @@ Decoded batches in, batches out, chance by argument. Confidence is fitted on the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,13 +18,14 @@ from exporter.evaluate.held_up import Hold, Where
 from exporter.evaluate.planted_points import Change, Key, busier, excess_changes, handed_on, raised, times_as_long
 from exporter.evaluate.stretch import Stretch
 
-NOTHING_SHARE = 1 / 12
-SECONDS = (0.005, 2.0)  # added to a span, log-uniform
-TIMES = (1.2, 30.0)  # or its usual duration, times this
-SHARES = (0.05, 1.0)  # of the visits that go wrong, log-uniform
-GAUGE_RISES = (0.02, 0.9)  # of what is left above a gauge of utilisation
-ENTRY_RISES = (0.03, 3.0)  # of the usual latency where users come in
-ENTRY_FAILURES = (0.003, 0.3)  # of the requests there
+NOTHING_SHARE = 1 / 20
+SECONDS = (0.01, 3.0)  # added to a span, log-uniform
+TIMES = (2.0, 50.0)  # or its usual duration, times this
+SHARES = (0.15, 1.0)  # of the visits that go wrong, log-uniform
+GAUGE_RISES = (0.05, 0.9)  # of what is left above a gauge of utilisation
+ENTRY_RISES = (0.1, 3.0)  # of the usual latency where users come in
+ENTRY_FAILURES = (0.01, 0.5)  # of the requests there
+SEEN_SHARE = 0.1  # of the busiest entry's requests: what comes in anywhere else is seen by nobody
 LATE_ROWS = 0.3  # a fault in slow metrics begins up to this share of the stretch after its start
 
 
@@ -50,11 +51,11 @@ class Planted:
     batches: tuple[Batch, ...] = ()
 
 
-def plant(stretch: Stretch, edges: Sequence[tuple[str, str]], rng: Generator) -> Planted:
-    """One random fault at a random service; one time in twelve nothing at all.
+def plant(stretch: Stretch, edges: Mapping[tuple[str, str], bool], rng: Generator) -> Planted:
+    """One random fault at a random service; one time in twenty nothing at all.
 
     Where components count requests and report a mean latency, it is time or failures that they hand on along
-    `edges` (caller, callee), where the caller waits. Where there are
+    `edges`, {(caller, callee): whether the caller waits}. Where there are
     no spans otherwise, gauges of utilisation and of calls are all that can go wrong.
     """
     if rng.random() < NOTHING_SHARE:
@@ -160,20 +161,26 @@ def _busier(stretch: Stretch, service: str, rise: float, rng: Generator) -> dict
     return {key: busier(rise, whole, rng)}
 
 
-def _handed_on(stretch: Stretch, edges: Sequence[tuple[str, str]], rng: Generator) -> Planted:
+def _handed_on(stretch: Stretch, edges: Mapping[tuple[str, str], bool], rng: Generator) -> Planted:
     """A component takes longer or fails, by so much that the busiest of those that it reaches and nobody calls shows a given rise."""
     gauges, components = stretch.gauges, stretch.gauges.components()
     called = {callee for caller, callee in edges if caller != callee and caller in components}
+    waiting = [edge for edge, waits in edges.items() if waits]
+
+    def requests_of(name: str) -> float:
+        return sum(gauges.values[components[name].requests].values())
+
+    busiest = max((requests_of(name) for name in components if name not in called), default=0.0)
     failing = rng.random() < 0.5 and any(one.success for one in components.values())
     for service in rng.permutation(sorted(components)).tolist():
         own = components[service]
         counts = gauges.values[own.requests]
-        reached = handed_on(gauges, edges, service, {at: 1.0 for at, count in counts.items() if count > 0})
-        tops = [name for name in reached if name not in called]
+        reached = handed_on(gauges, waiting, service, {at: 1.0 for at, count in counts.items() if count > 0})
+        tops = [name for name in reached if name not in called and requests_of(name) >= SEEN_SHARE * busiest]
         if not tops or (failing and own.success is None):
             continue
         size = log_uniform(rng, *(ENTRY_FAILURES if failing else ENTRY_RISES))
-        top = max(tops, key=lambda name: sum(gauges.values[components[name].requests].values()))
+        top = max(tops, key=requests_of)
         requests, mean = gauges.values[components[top].requests], gauges.values[components[top].mean]
         since = min(requests) + rng.uniform(0.0, LATE_ROWS) * (max(requests) - min(requests))
         excess = {}
@@ -182,7 +189,7 @@ def _handed_on(stretch: Stretch, edges: Sequence[tuple[str, str]], rng: Generato
             if through > 0 and at >= since:
                 most = counts[at] if failing else np.inf
                 excess[at] = min(float(size * usual / through * rng.lognormal(0.0, 0.3)), most)
-        changes = excess_changes(gauges, handed_on(gauges, edges, service, excess), failures=failing)
+        changes = excess_changes(gauges, handed_on(gauges, waiting, service, excess), failures=failing)
         return Planted(Kind.FAILING if failing else Kind.WAITING, service, size, raised(stretch.batches, changes))
     return Planted(Kind.NOTHING, "", batches=tuple(stretch.batches))
 
@@ -195,7 +202,8 @@ def log_uniform(rng: Generator, least: float, most: float) -> float:
 def _one_operation(stretch: Stretch, rows: I64, rng: Generator) -> I64:
     """Rows of one operation, each as likely as any other."""
     names = np.unique(stretch.spans.operation[rows])
-    return rows[stretch.spans.operation[rows] == names[int(rng.integers(len(names)))]]
+    chosen: I64 = rows[stretch.spans.operation[rows] == names[int(rng.integers(len(names)))]]
+    return chosen
 
 
 def _share(rows: I64, rng: Generator, shares: tuple[float, float]) -> I64:

@@ -15,7 +15,7 @@ from engine.records import F64, Batch, PointType, series_attributes
 from engine.strings import Resources, Strings
 
 WHOLE = {"%": 100.0, "1": 1.0}  # by unit
-FOLLOWS = 0.5  # of a callee's excess in the past that must have shown at its caller, as far as can be told, for it to wait
+FOLLOWS = 0.3  # of a callee's excess in the past that must have shown at its caller, as far as can be told, for it to wait
 LATENCY, MEAN, SUCCESS = (re.compile(words, re.IGNORECASE) for words in ("latency|duration", "average|mean|avg", "availab|success"))
 
 Key = tuple[int, int, int]  # resource, metric, series
@@ -139,7 +139,7 @@ def times_as_long(factor: float, rng: Generator) -> Change:
 
 
 def waits(history: Gauges, caller: str, callee: str) -> bool:
-    """Whether a caller's time followed its callee's in the past: slope of N (L - median) on the callee's, + 2 standard errors, >= .5.
+    """Whether a caller's time followed its callee's in the past: slope of N (L - median) on the callee's, + 2 standard errors, >= .3.
 
     A caller that hands work over and goes on shows nothing of it.
     """

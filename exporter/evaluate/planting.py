@@ -8,6 +8,7 @@ What is planted is seen by a copy of the engine only: the stream itself goes on 
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.random import Generator
 
-from engine.pipeline import Engine
+from engine.pipeline import Engine, confidence
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Batch, Finding
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
@@ -35,7 +36,7 @@ PIECE_NS, SLOW_PIECE_NS = 3 * MINUTE_NS, 30 * MINUTE_NS  # where metrics come ev
 HISTORY_NS = 24 * HOUR_NS  # of slow metrics, before the first piece
 WARM_NS = 3 * MINUTE_NS  # of a recording, before the first stretch
 #: Faults planted into a stretch, and most pieces of steady metrics that are used.
-IN_BURST, IN_PIECE, IN_SLOW_PIECE, PIECES_MOST = 7, 2, 2, 6
+IN_BURST, IN_PIECE, IN_SLOW_PIECE, PIECES_MOST = 9, 2, 2, 4
 #: A stretch in which the fault to come shows so much already is none.
 BEGUN_Z = 2.0
 
@@ -49,8 +50,10 @@ class Asked:
     service: str  # "": nothing was planted
     size: float
     spans: int
-    causes: tuple[tuple[str, float, float, tuple[tuple[str, float], ...]], ...]  # service, score, probability, (family, Z)
-    unstable: int  # pieces without which the answer would be another
+    table: dict[str, dict[str, float]]  # Z by service and family
+    walk: dict[str, float]  # share of PageRank by service
+    roots: dict[str, float]  # scores of services without evidence
+    pieces: int  # without which the answer would be another
 
 
 def slow(truth: Truth) -> bool:
@@ -83,11 +86,13 @@ def ask(engine: Engine, batches: Sequence[Batch], quiet: Quiet) -> Finding:
 
 
 def planted_in(truth: Truth, rng: Generator) -> list[Asked]:
-    """Every planted fault of a recording, in time order. A stretch of which nothing was recorded is passed over."""
+    """Every planted fault of a recording, in time order. A stretch is passed over if nothing was recorded of it, or of
+    spans before its own: there is nothing to compare it with."""
     strings, resources = Strings(), Resources()
     engine = Engine(strings, resources, EngineSettings(rows=False))
     before: list[Batch] = []  # of the first stretch: who waits for whom is told by it
     history: Gauges | None = None
+    traced = False
     waiting, held, found = stretches(truth), list[tuple[Batch, int]](), list[Asked]()
     for line in lines(truth.recording):
         batch = decode_json(line, strings, resources)
@@ -96,11 +101,12 @@ def planted_in(truth: Truth, rng: Generator) -> list[Asked]:
             continue
         while waiting and times[1] // SLOT_NS > waiting[0][0].end_ns // SLOT_NS:
             quiet, count = waiting.pop(0)
-            if held:
+            if held and (traced or not any(map(has_spans, (batch for batch, _ in held)))):
                 history = history or Gauges(before if slow(truth) else [], strings, resources)
                 found += _planted_into(engine, quiet, [batch for batch, _ in held], count, truth, rng, history)
             for batch_held, time_ns in held:
                 engine.observe(batch_held, time_ns)
+                traced = traced or has_spans(batch_held)
             held.clear()
         if not waiting:
             break
@@ -108,6 +114,7 @@ def planted_in(truth: Truth, rng: Generator) -> list[Asked]:
             held.append((batch, times[1]))
         else:
             engine.observe(batch, times[1])
+            traced = traced or has_spans(batch)
             if history is None and slow(truth):
                 before.append(batch)
     return found
@@ -121,7 +128,8 @@ def _planted_into(
         if begun.get(quiet.before, 0.0) > BEGUN_Z:
             return []
     stretch = Stretch(batches, engine.strings, engine.resources)
-    edges = sorted({(edge.caller, edge.callee) for edge in engine.snapshot.edges if waits(history, edge.caller, edge.callee)})
+    calls = sorted({(edge.caller, edge.callee) for edge in engine.snapshot.edges})
+    edges = {(caller, callee): waits(history, caller, callee) for caller, callee in calls}
     found = []
     for _ in range(count):
         planted = plant(stretch, edges, rng)
@@ -129,10 +137,26 @@ def _planted_into(
     return found
 
 
+def has_spans(batch: Batch) -> bool:
+    """Whether a batch holds spans."""
+    return batch.spans is not None and len(batch.spans.time_ns) > 0
+
+
 def asked(recording: Path, planted: Planted, spans: int, finding: Finding) -> Asked:
     """One planted fault and a finding."""
-    causes = tuple((cause.service, cause.score, cause.probability, cause.families) for cause in finding.causes)
-    return Asked(recording.name, planted.kind.value, planted.service, planted.size, spans, causes, len(finding.stability))
+    case = confidence.case_of(finding, planted.service)
+    table = {service: {family.value: z for family, z in row.items()} for service, row in case.table.items()}
+    return Asked(
+        recording=os.fspath(recording),
+        kind=planted.kind.value,
+        service=planted.service,
+        size=planted.size,
+        spans=spans,
+        table=table,
+        walk=dict(case.walk),
+        roots=dict(case.roots),
+        pieces=len(finding.stability),
+    )
 
 
 def main() -> int:
