@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 RECORDINGS = ROOT / "exporter" / "recordings"
 TICKETS = RECORDINGS / "nezha-trainticket" / "2023-01-30-1330.jsonl.zst"
-SHOP = RECORDINGS / "petshop" / "issue_1.jsonl.zst"
+SHOP = RECORDINGS / "petshop" / "issue_2.jsonl.zst"
 SPEED, GAP_SECONDS = 20, 30
 #: The Collector holds a signal for up to a second, which at this speed is 20 s of event time; three such are waited for.
 LATENESS_SECONDS = 60
