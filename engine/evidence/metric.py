@@ -137,7 +137,7 @@ def excess_evidence(flow: ExcessFlow | None, start_ns: int, end_ns: int) -> list
                 sentence=_sentence(flow, at),
                 peer="" if is_entry else flow.entry,
                 for_opening=flow.history >= OPENING_ROWS,
-                user_visible=is_entry,
+                user_visible=True,  # it is a part of what users of the entry wait for, or see failing
             )
         )
     return found
