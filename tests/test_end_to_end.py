@@ -30,7 +30,7 @@ from tests.collector import UNBUFFERED, Collector, collector
 from tests.servers import free_port, need, started, wait_until
 from tests.serving import ROOT, Serving, call, settings
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 RECORDINGS = ROOT / "exporter" / "recordings"
 TICKETS = RECORDINGS / "nezha-trainticket" / "2023-01-30-1330.jsonl.zst"
@@ -158,6 +158,7 @@ def views(published: Sequence[Incident]) -> list[dict[str, Any]]:
 # ------------------------------------------------------------ tests
 
 
+@pytest.mark.server
 def test_a_recorded_failure_through_collector_and_prometheus_names_the_root_and_is_the_same_inline(tmp_path: Path) -> None:
     """20 active minutes, gaps between bursts closed up to 30 s, moved to now and sent 20 times as fast.
 
@@ -189,6 +190,7 @@ def test_a_recorded_failure_through_collector_and_prometheus_names_the_root_and_
         assert whence.stop() == 0
         decided_ns = parse_time(json.loads(whence.out.read_text().splitlines()[-1])["updated"])
     live = told([json.loads(line) for line in whence.out.read_text().splitlines()], decided_ns)
+    assert name in live
     assert live == told(views(inline(taken)), decided_ns)
 
 
@@ -211,6 +213,7 @@ def test_batches_of_one_and_of_ten_seconds_give_the_same_incidents_and_causes() 
     assert found[0] == found[1]
 
 
+@pytest.mark.server
 def test_a_recorded_issue_through_the_collector_names_component_and_change(tmp_path: Path) -> None:
     known = truth.load(SHOP)
     (fault,) = known.faults
