@@ -127,7 +127,7 @@ def test_many_unrelated_services_at_once_are_infrastructure():
 
 def test_what_the_answer_rests_on_is_said():
     finding = find([seen("cart", z=9.0, subject="add item"), seen("stock", z=6.0)])
-    assert finding.stability == ("Without add item stock would be first (98%).",)
+    assert finding.stability == ("Without add item stock would be first (99%).",)
     assert finding.verdict == "likely"
     sure = find([seen("cart", z=9.0, subject="add item"), seen("cart", Family.GAP, 8.0, subject="web to cart"), seen("stock", z=3.0)])
     assert (sure.stability, sure.verdict) == ((), "confirmed")

@@ -18,7 +18,11 @@ import networkx as nx
 from engine.judge.rank import Calibration, rank, scores, service_pagerank
 from engine.records import Family, Finding
 
-DEFAULT = Calibration(exponent=3.0, unseen=1.5)
+__all__ = ["DEFAULT", "GAMMAS", "Calibration", "Case", "answer", "case_of", "case_scores", "fit", "log_loss", "verdict_of"]
+
+#: `make calibrate`, 218 faults planted into five recordings, each scored by constants fitted on the other four: log loss .383, Brier .113
+#: (a constant's .169), calibration error .05, AUROC .88; at .8 and more right in 138 of 145.
+DEFAULT = Calibration(exponent=3.5, unseen=1.25)
 
 CONFIRMED, LIKELY = 0.8, 0.5  # classes of confidence; below LIKELY a finding is inconclusive
 EXPONENTS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)

@@ -23,7 +23,7 @@ import numpy as np
 import orjson
 
 from engine.pipeline import confidence
-from engine.records import F64, Family
+from engine.records import F64, I64, Family
 from exporter.evaluate.figures import auroc, brier, brier_of_constant, calibration_error
 from exporter.evaluate.forms import FORMS, binary_log_loss, left_out
 from exporter.evaluate.planting import stretches
@@ -35,6 +35,8 @@ from exporter.recording import RecordingError
 
 #: Recordings of a system: planted faults differ more between systems than between days.
 OF_EACH_SYSTEM = 2
+GAMMAS = (0.0, 0.25, 0.5)
+LEAST_GAIN = 0.02  # nats a case, from which on PageRank is worth its place
 HEAD = [
     "",
     "cases",
@@ -100,23 +102,19 @@ def report(found: Sequence[dict[str, Any]]) -> str:
     cases = [case_from(one, float(w)) for one, w in zip(found, weight, strict=True)]
     kinds = Counter(one["kind"] for one in found)
     said, right, scores = np.zeros(len(cases)), np.zeros(len(cases)), _scores(cases)
-    fits = []
-    for number, _ in enumerate(names):
-        fitted = confidence.fit([case for case, at in zip(cases, group, strict=True) if at != number], gammas=(0.0,))
-        fits.append(fitted)
-        for at in np.flatnonzero(group == number).tolist():
-            first, said[at], _ = confidence.answer(cases[at], fitted)
-            right[at] = first != "" and first == cases[at].truth
+    fits = left_out_fits(cases, group, 0.0)
+    for at, case in enumerate(cases):
+        first, said[at], _ = confidence.answer(case, fits[group[at]])
+        right[at] = first != "" and first == case.truth
     by_form = [row_of(form.name, left_out(form, scores, right > 0, weight, group.tolist()), right, weight) for form in FORMS]
     by_recording = [row_of("all, each left out", said, right, weight)]
     for number, name in enumerate(names):
         own = group == number
         label = f"{Path(name).parent.name}/{Path(name).name.split('.')[0]} (k {fits[number].exponent:g}, unseen {fits[number].unseen:g})"
         by_recording.append(row_of(label, said[own], right[own], weight[own]))
-    best = confidence.fit(cases)
-    losses = ", ".join(
-        f"gamma {gamma:g}: {confidence.log_loss(cases, confidence.fit(cases, gammas=(gamma,))):.3f}" for gamma in confidence.GAMMAS
-    )
+    losses = {gamma: left_out_loss(cases, group, left_out_fits(cases, group, gamma)) for gamma in GAMMAS}
+    gamma = min(losses, key=lambda gamma: (losses[gamma] + LEAST_GAIN * (gamma > 0), gamma))
+    best = confidence.fit(cases, gammas=(gamma,))
     return "\n\n".join(
         [
             f"{len(cases)} planted faults: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}",
@@ -124,10 +122,22 @@ def report(found: Sequence[dict[str, Any]]) -> str:
             table(HEAD, by_form),
             "The form in use, fitted on the other recordings:",
             table(HEAD, by_recording),
-            f"Log loss of the true service on all: {losses}",
+            "Log loss of the true service, left out: " + ", ".join(f"{loss:.3f} with gamma {one:g}" for one, loss in losses.items()),
             f"DEFAULT = Calibration(exponent={best.exponent}, unseen={best.unseen}, gamma={best.gamma})",
         ]
     )
+
+
+def left_out_fits(cases: Sequence[confidence.Case], group: I64, gamma: float) -> list[confidence.Calibration]:
+    """For each group the constants fitted on all others."""
+    others = ([case for case, at in zip(cases, group, strict=True) if at != number] for number in range(int(group.max()) + 1))
+    return [confidence.fit(rest, gammas=(gamma,)) for rest in others]
+
+
+def left_out_loss(cases: Sequence[confidence.Case], group: I64, fits: Sequence[confidence.Calibration]) -> float:
+    """Mean over the groups of the log loss of the true service."""
+    own = ([case for case, at in zip(cases, group, strict=True) if at == number] for number in range(len(fits)))
+    return float(np.mean([confidence.log_loss(some, fitted) for some, fitted in zip(own, fits, strict=True)]))
 
 
 def _scores(cases: Sequence[confidence.Case]) -> F64:
