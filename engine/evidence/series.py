@@ -11,6 +11,8 @@ from engine.records import Evidence, TopologyEdge
 from engine.settings import EngineSettings
 from engine.take.points import SeriesStore
 
+FOREVER_NS = 1 << 62
+
 
 def series_evidence(
     store: SeriesStore, edges: Sequence[TopologyEdge], start_ns: int, end_ns: int, *, spans: bool
@@ -44,4 +46,6 @@ class Latest:
             self._found, flow = series_evidence(store, edges, start_ns, end_ns, spans=spans)
             wait_ns = max(self._settings.sliding_ns, flow.step_ns * 3 // 2) if flow else self._settings.sliding_ns
             self._points, self._spans, self._until_ns = store.points, spans, end_ns + wait_ns
+            if not self._found:  # nothing fades: only points can change that
+                self._until_ns = FOREVER_NS
         return self._found
