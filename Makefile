@@ -24,7 +24,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo 'whence: setting up $(VENV) (once): numpy, faiss-cpu, grpcio, protobuf, torch (CPU build, for training), and what tests need;'
-	@echo '        about 300 MB to download, 1.3 GB on disk, no GPU libraries'
+	@echo '        about 350 MB to download, 1.2 GB on disk, no GPU libraries'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'whence needs Python 3.11 or later: make PYTHON=python3.12' >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --dry-run --no-deps --ignore-installed --report $(VENV)/torch.json -c constraints.txt torch 2> /dev/null || true
