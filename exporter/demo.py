@@ -67,7 +67,7 @@ CASES = (
         "recorded by Nezha (FSE 2023, MIT licence), 58 % of the traces",
     ),
     Case(
-        "petshop/issue_1.jsonl.zst",
+        "petshop/issue_2.jsonl.zst",
         "A pet shop of 41 components: five-minute metrics and a call graph; requests get slow, five changes were made in the hours before",
         "recorded by Amazon Science (CC-BY-4.0), changed; its four innocent changes are authored decoys",
     ),
