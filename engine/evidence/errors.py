@@ -113,9 +113,7 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> 
         for other in np.unique(callee[mine][passed > 0]).tolist():
             charged = z * float(passed[callee[mine] == other].sum()) / len(mine)
             sentence = f"{name} of {service}, which calls it, failed without an answer in {said}"
-            pieces.append(
-                replace(piece, service=names.service(other), subject="calls to it", z=charged, sentence=sentence, peer=service)
-            )
+            pieces.append(replace(piece, service=names.service(other), subject="calls to it", z=charged, sentence=sentence, peer=service))
     return loudest(pieces)
 
 
