@@ -8,6 +8,8 @@ differs in one field: else identity alone solves the task, feature suppression (
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +86,22 @@ def train(job: TrainingJob) -> TrainedModel:
     return gate.judged(job.source, job.encoder, trained, untrained, job, held, np.random.default_rng(job.seed + 1))
 
 
+@contextlib.contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:
+    """Sums of several threads are rounded in another order: equal jobs would give unequal models on other machines."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _fit(job: TrainingJob, rows: I64, rng: np.random.Generator) -> tuple[dict[str, F32], dict[str, F32]]:
     """Folded weights before and after training on the given rows."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread(torch):
         torch.manual_seed(job.seed)
         net = _network(torch, job)
         _warm(torch, net, job, rows, rng)
