@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.evaluate.ablation import names
 from exporter.evaluate.baselines import CHANGE_NAMES, NAMES
 from exporter.evaluate.figures import (
     accuracy_at,
@@ -27,6 +28,10 @@ from exporter.evaluate.score import CHANGE_OUTCOMES, Scored
 from exporter.evaluate.sets import FOUND, GIVEN, ScoredSet
 from exporter.evaluate.tables import seconds, share, table
 
+ABLATION = (
+    "Given; scores are computed again without a family, from the same run (`row` are the learned embeddings). What one family explains "
+    "away of another before it speaks stays explained."
+)
 #: A confidence from which an answer counts as sure.
 SURE = 0.8
 
@@ -43,6 +48,20 @@ def ranking_table(evaluation: Evaluation) -> str:
             sizes = [case.candidates for case in one.cases]
             rows.append(["", "chance", *(share(chance_at(sizes, k)) for k in (1, 3, 5)), share(chance_average_at_5(sizes)), "", ""])
     return table(["set", "mode or method", "AC@1", "AC@3", "AC@5", "Avg@5", "AC@1, 95 %", "cases"], rows)
+
+
+def ablation_table(evaluation: Evaluation) -> str:
+    """What each family of evidence is worth, by itself and by its absence; families that say nothing in a set are left out."""
+    rows = []
+    for one in evaluation.sets:
+        ranks = evaluation.plain[one.name].ranks if one.mode == GIVEN else {}
+        spoke = [row for row in names() if any(rank is not None for rank in ranks.get(row[1], []))]
+        if spoke:
+            rows.append([one.name, "all", *_accuracies(one.ranks), ""])
+            rows += [
+                ["", family.value, *_accuracies(ranks[without]), share(accuracy_at(ranks[alone], 1))] for family, alone, without in spoke
+            ]
+    return table(["set", "without", "AC@1", "AC@3", "AC@5", "Avg@5", "AC@1 of it alone"], rows)
 
 
 def detection_table(evaluation: Evaluation) -> str:
@@ -168,6 +187,7 @@ def write(evaluation: Evaluation, path: Path, *, command: str, extra: Sequence[t
         ("Which service", ranking_table(evaluation)),
         ("On its own", _detection_text(evaluation)),
         ("By kind of fault", kind_table(evaluation)),
+        ("What each family of evidence is worth", f"{ABLATION}\n\n{ablation_table(evaluation)}"),
         ("Which change", change_table(evaluation)),
         ("How sure", f"{confidence_table(evaluation)}\n\n![Confidence said against share right]({plot.name})"),
         *extra,

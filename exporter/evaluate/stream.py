@@ -24,6 +24,7 @@ from engine.records import MINUTE_NS, SECOND_NS, Batch, Family
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
+from exporter.evaluate.ablation import rankings
 from exporter.evaluate.answers import Answer, Publication, answer_of, as_json, publication_of
 from exporter.evaluate.baselines import MetricLog
 from exporter.recording import lines, span_of_time
@@ -75,10 +76,11 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
 
     def ask(question: Question) -> None:
         asked = time.perf_counter()
-        answers.explained[question.case] = answer_of(engine.explain(question.start_ns, question.end_ns))
+        finding = engine.explain(question.start_ns, question.end_ns)
+        answers.explained[question.case] = answer_of(finding)
         answers.explain_seconds[question.case] = time.perf_counter() - asked
         if plain:
-            answers.plain[question.case] = metrics.scores(question.start_ns, question.end_ns, question.alert_metric)
+            answers.plain[question.case] = metrics.scores(question.start_ns, question.end_ns, question.alert_metric) | rankings(finding)
             answers.latest[question.case] = metrics.latest(question.alert_ns)
 
     for line in lines(recording):
