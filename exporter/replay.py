@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from engine.pipeline import Engine
-from engine.records import SECOND_NS, Batch, Incident, IncidentState
+from engine.records import MINUTE_NS, SECOND_NS, Batch, Incident, IncidentState
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
@@ -93,7 +93,8 @@ def send(path: Path, sender: Sender, selection: Selection, *, speed: float | Non
     Raises: RecordingError, SendError.
     """
     extent = measure(path, selection)
-    constant_ns = shift_to_now(extent, speed, time.time_ns()) if to_now else shift_ns
+    # whole minutes, into the past: windows and blocks of time fall as they did in the recording
+    constant_ns = shift_to_now(extent, speed, time.time_ns()) // MINUTE_NS * MINUTE_NS if to_now else shift_ns
     progress = Progress(f"sending {path.name}", extent.lines)
     began = time.monotonic()
     for time_ns, closed_ns, line in selection.lines(path):
