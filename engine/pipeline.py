@@ -27,7 +27,7 @@ from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.changes import Changes
 from engine.take.clock import Clocks
-from engine.take.inbox import Inbox
+from engine.take.inbox import TAIL_NS, Inbox
 from engine.take.points import SeriesStore
 from engine.take.presence import Presence
 from engine.take.texts import Texts
@@ -74,7 +74,9 @@ class Engine:
         """Close all windows: the end of a recording."""
         pending = self.inbox.pending()
         times = [int(columns.time_ns[-1]) for columns in (pending.spans, pending.logs, pending.points) if len(columns.time_ns)]
-        return self._close(max(times) + self.settings.window_ns) if times else []
+        last_ns = max(times, default=self.inbox.last_item_ns)
+        # as far as windows go on live when nothing comes any more: what the last items opened is decided in them
+        return self._close(last_ns + self.settings.window_ns + TAIL_NS) if last_ns else []
 
     def explain(self, start_ns: int, end_ns: int) -> Finding:
         """What broke in [start, end] and why, with everything that came so far; changes nothing. Raises: ValueError if it is empty."""

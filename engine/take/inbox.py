@@ -48,6 +48,11 @@ class Inbox:
         """End of the last window that left."""
         return self._window_end_ns
 
+    @property
+    def last_item_ns(self) -> int:
+        """End of the last window that held items; 0 before the first."""
+        return self._last_item_ns
+
     def resume(self, window_end_ns: int) -> None:
         """Go on behind a window of an earlier life."""
         if window_end_ns:
