@@ -10,7 +10,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RECORDINGS ?= $(firstword $(WHENCE_RECORDINGS) $(wildcard ../shared/data) exporter/recordings)
 JOBS ?= 2
 
-.PHONY: help install demo test lint types format eval calibrate clean
+.PHONY: help install demo test lint types format eval embeddings calibrate clean
 
 help:
 	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
 	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
+	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'
 	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
 
 install: $(STAMP)
@@ -57,6 +58,9 @@ eval: $(STAMP)
 
 calibrate: $(STAMP)
 	$(BIN)/python -m exporter.evaluate.calibrate $(RECORDINGS) --jobs $(JOBS)
+
+embeddings: $(STAMP)
+	$(BIN)/python -m tests.bench.embeddings $(RECORDINGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
