@@ -23,6 +23,8 @@ AHEAD_NS = 60 * SECOND_NS
 BEHIND_NS = 10 * MINUTE_NS
 #: Hints held at a time.
 HELD_MOST = 1000
+#: By SpanKind: whether spans of the kind have a caller elsewhere, or are one.
+CALLS = np.isin(np.arange(len(SpanKind)), (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.CLIENT, SpanKind.PRODUCER))
 
 
 #: How a hint of one kind is said of many services at once.
@@ -111,13 +113,13 @@ class Hints:
         spans = batch.spans
         if spans is None or not len(spans.time_ns):
             return
-        rooted = (spans.parent == 0).astype(np.int64)
-        calls = np.isin(spans.kind, (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.CLIENT, SpanKind.PRODUCER)).astype(np.int64)
-        for code in np.unique(spans.resource).tolist():
-            mine = spans.resource == code
+        calls = CALLS[np.minimum(spans.kind, len(CALLS) - 1)]
+        of_calls = np.bincount(spans.resource, calls)
+        of_roots = np.bincount(spans.resource, calls & (spans.parent == 0))
+        for code in np.flatnonzero(of_calls).tolist():
             seen = self._of(self.resources[code].service)
-            seen.spans += int(calls[mine].sum())
-            seen.roots += int((rooted & calls)[mine].sum())
+            seen.spans += int(of_calls[code])
+            seen.roots += int(of_roots[code])
 
     def _about(self, service: str, newest_ns: int, received_ns: int, watermark_ns: int) -> list[Hint]:
         seen, found = self._of(service), []
@@ -149,10 +151,13 @@ def _nameless(resource: Resource) -> bool:
 
 
 def _by_resource(resource: I32, time_ns: I64) -> list[tuple[int, int, int]]:
-    codes, at, counts = np.unique(resource, return_inverse=True, return_counts=True)
-    newest = np.zeros(len(codes), np.int64)
-    np.maximum.at(newest, at.reshape(-1), time_ns)
-    return list(zip(codes.tolist(), counts.tolist(), newest.tolist(), strict=True))
+    """Code, items and latest time of each resource. An export lists its items by resource: a run of equal codes is one step."""
+    starts = np.flatnonzero(np.diff(resource, prepend=-1))
+    latest = np.maximum.reduceat(time_ns, starts)
+    counts, newest = np.bincount(resource), np.zeros(int(resource.max()) + 1, np.int64)
+    np.maximum.at(newest, resource[starts], latest)
+    codes = np.flatnonzero(counts)
+    return list(zip(codes.tolist(), counts[codes].tolist(), newest[codes].tolist(), strict=True))
 
 
 def _lapse(lapse_ns: int) -> str:
