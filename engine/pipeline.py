@@ -22,7 +22,7 @@ from engine.judge.context import build_context
 from engine.judge.incident import Incidents
 from engine.judge.resume import resume
 from engine.normal.learn import TrainedModel, TrainingJob, train
-from engine.records import MINUTE_NS, Batch, Evidence, Family, Finding, Incident, Snapshot, Window
+from engine.records import MINUTE_NS, Batch, ConfigChange, Evidence, Family, Finding, Incident, Snapshot, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.changes import Changes
@@ -80,6 +80,19 @@ class Engine:
 
     def explain(self, start_ns: int, end_ns: int) -> Finding:
         """What broke in [start, end] and why, with everything that came so far; changes nothing. Raises: ValueError if it is empty."""
+        return self.explain_had_there_been(start_ns, end_ns, (self.known_changes(end_ns),))[0]
+
+    def known_changes(self, end_ns: int) -> list[ConfigChange]:
+        """What `explain` weighs for a span that ends then: the changes of the last hours, those that wait included."""
+        waiting = self.inbox.pending().changes
+        known = {change.id: change for change in (*waiting, *self.changes.between(end_ns - self.settings.changes_ns, end_ns))}
+        return list(known.values())
+
+    def explain_had_there_been(self, start_ns: int, end_ns: int, changes: Sequence[Sequence[ConfigChange]]) -> list[Finding]:
+        """What `explain` would say of the same telemetry with other changes than those that came, for each list of them.
+
+        What an innocent change is blamed for when the guilty one was never told is found out this way.
+        """
         pending = self.inbox.pending()
         edges = self.topology.edges(end_ns)
         series, texts = self._with(pending)
@@ -87,9 +100,8 @@ class Engine:
         found, flow = series_evidence(series, edges, start_ns, end_ns, spans=_has_spans(evidence))
         silent = silent_services(self.presence, start_ns, end_ns)
         evidence = self._wanted([*evidence, *found, *silent, *self._odd_rows(start_ns, end_ns)])
-        changes = {change.id: change for change in (*pending.changes, *self.changes.between(end_ns - self.settings.changes_ns, end_ns))}
         context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
-        return conclude(evidence, edges, list(changes.values()), context, start_ns, end_ns, self.settings)
+        return [conclude(evidence, edges, some, context, start_ns, end_ns, self.settings) for some in changes]
 
     def due(self, now_ns: int) -> TrainingJob | None:
         """A training that should run now, in a process beside this one; it must end in `adopt`."""

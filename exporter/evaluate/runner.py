@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from exporter.evaluate.answers import answer_from, publication_from
+from exporter.evaluate.nulls import Nulls, null_answers_from, partners
 from exporter.evaluate.stream import Answers, Question
 from exporter.evaluate.truth import Truth
 
@@ -45,8 +47,9 @@ class Options:
 def run(truths: Sequence[Truth], options: Options, progress: Callable[[str], None]) -> Iterator[Outcome]:
     """Stream every recording in a process of its own, largest first; a recording that fails stops no other."""
     largest_first = sorted(truths, key=lambda truth: -truth.recording.stat().st_size)
+    lent = partners(truths)
     with ThreadPoolExecutor(options.jobs) as waiting:  # a thread here only waits for its process
-        tasks = {waiting.submit(stream_apart, truth, options): truth for truth in largest_first}
+        tasks = {waiting.submit(stream_apart, truth, options, lent): truth for truth in largest_first}
         for done, task in enumerate(as_completed(tasks), 1):
             outcome = task.result()
             seconds = f"{outcome.answers.seconds:.1f} s" if outcome.answers else outcome.failure
@@ -54,12 +57,20 @@ def run(truths: Sequence[Truth], options: Options, progress: Callable[[str], Non
             yield outcome
 
 
-def stream_apart(truth: Truth, options: Options) -> Outcome:
-    """Stream one recording in a new process. It is told where to stop and explain, never what the answer is."""
+def stream_apart(truth: Truth, options: Options, lent: Mapping[tuple[Path, str], Nulls]) -> Outcome:
+    """Stream one recording in a new process. The engine is told where to stop and explain, never what the answer is."""
     job = {
         "recording": os.fspath(truth.recording),
         "questions": [
-            asdict(Question(fault.case, *fault.given_ns, alert_ns=fault.alert_ns, alert_metric=fault.alert_metric))
+            asdict(
+                Question(
+                    fault.case,
+                    *fault.given_ns,
+                    alert_ns=fault.alert_ns,
+                    alert_metric=fault.alert_metric,
+                    nulls=lent.get((truth.recording, fault.case)),
+                )
+            )
             for fault in truth.faults
         ],
         "without": options.without,
@@ -87,6 +98,7 @@ def answers_from(data: dict[str, Any]) -> Answers:
             **data,
             "explained": {case: answer_from(answer) for case, answer in data["explained"].items()},
             "published": [publication_from(publication) for publication in data["published"]],
+            "nulls": {case: null_answers_from(said) for case, said in data["nulls"].items()},
             "recorded_ns": [(start, end) for start, end in data["recorded_ns"]],
         }
     )

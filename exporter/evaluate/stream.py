@@ -3,7 +3,7 @@
     python -m exporter.evaluate.stream < JOB.json > ANSWERS.json
 
 Runs in a process of its own: a recording that fails takes no other with it, and the process that streams never sees the truth, only
-the intervals to explain.
+the intervals to explain, and which changes the null tests take away once the answer is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from exporter.decode.json import decode_json
 from exporter.evaluate.ablation import rankings
 from exporter.evaluate.answers import Answer, Publication, answer_of, as_json, publication_of
 from exporter.evaluate.baselines import MetricLog
+from exporter.evaluate.nulls import NullAnswer, Nulls, null_answers, nulls_from
 from exporter.recording import lines, span_of_time
 
 #: Items of one line lie inside one slot; a window is explained when the slot that holds its end is over.
@@ -37,13 +38,14 @@ LONGEST_GAP_NS = 10 * MINUTE_NS
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An interval to explain; `alert_ns` and `alert_metric` are for the plain methods only."""
+    """An interval to explain; `alert_ns` and `alert_metric` are for the plain methods, `nulls` for the null tests."""
 
     case: str
     start_ns: int
     end_ns: int
     alert_ns: int = 0
     alert_metric: str = ""
+    nulls: Nulls | None = None  # told to the null tests, which run when the answer is given
 
 
 @dataclass(slots=True)
@@ -57,8 +59,10 @@ class Answers:
     published: list[Publication] = field(default_factory=list)
     plain: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # case -> method -> service -> score
     latest: dict[str, dict[str, str]] = field(default_factory=dict)  # case -> method -> change
+    nulls: dict[str, dict[str, NullAnswer]] = field(default_factory=dict)  # case -> variant
     recorded_ns: list[tuple[int, int]] = field(default_factory=list)  # intervals without gaps
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def stream(recording: Path, questions: Sequence[Question], settings: EngineSettings, *, plain: bool = True) -> Answers:
@@ -66,7 +70,7 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
 
     A question is asked when the slot that holds its end is over, and at the end of the recording; asking changes nothing.
     """
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     strings, resources = Strings(), Resources()
     engine = Engine(strings, resources, settings)
     metrics = MetricLog(strings, resources)
@@ -82,6 +86,8 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
         if plain:
             answers.plain[question.case] = metrics.scores(question.start_ns, question.end_ns, question.alert_metric) | rankings(finding)
             answers.latest[question.case] = metrics.latest(question.alert_ns)
+            if question.nulls is not None:
+                answers.nulls[question.case] = null_answers(engine, finding, question.nulls)
 
     for line in lines(recording):
         batch = decode_json(line, strings, resources)
@@ -101,7 +107,7 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
         ask(question)
     answers.published += map(publication_of, engine.finish())
     answers.recorded_ns = recorded(sorted(slots))
-    answers.seconds = time.perf_counter() - began
+    answers.seconds, answers.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     return answers
 
 
@@ -138,8 +144,10 @@ def as_data(answers: Answers) -> dict[str, Any]:
         "published": [as_json(publication) for publication in answers.published],
         "plain": answers.plain,
         "latest": answers.latest,
+        "nulls": {case: {name: asdict(one) for name, one in said.items()} for case, said in answers.nulls.items()},
         "recorded_ns": answers.recorded_ns,
         "seconds": answers.seconds,
+        "cpu_seconds": answers.cpu_seconds,
     }
 
 
@@ -151,7 +159,7 @@ def settings_of(*, without: Sequence[str], rows: bool) -> EngineSettings:
 def main() -> int:
     """Read a job on standard input, write the answers on standard output."""
     job = orjson.loads(sys.stdin.buffer.read())
-    questions = [Question(**question) for question in job["questions"]]
+    questions = [Question(**{**question, "nulls": nulls_from(question["nulls"])}) for question in job["questions"]]
     answers = stream(Path(job["recording"]), questions, settings_of(without=job["without"], rows=job["rows"]), plain=job["plain"])
     sys.stdout.buffer.write(orjson.dumps(as_data(answers)))
     return 0

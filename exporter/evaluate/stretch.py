@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from dataclasses import replace
 
 import numpy as np
 
-from engine.records import U8, Batch, Bool, LinkColumns, LogColumns, SpanColumns
+from engine.records import U8, Batch, Bool
 from engine.strings import Resources, Strings
+from exporter.evaluate.columns import chosen, joined_batches
 from exporter.evaluate.held_up import Forest, Hold, hold_up
 from exporter.evaluate.planted_points import Gauges
 
-Columns = TypeVar("Columns", SpanColumns, LogColumns, LinkColumns)
 FEWEST_VISITS = 5  # a service that does less in the stretch has nothing to go wrong with
 
 
@@ -22,8 +21,11 @@ class Stretch:
 
     def __init__(self, batches: Sequence[Batch], strings: Strings, resources: Resources) -> None:
         self.batches, self.strings, self.resources = batches, strings, resources
-        self.links, self.spans = _joined(batches)
-        self.logs = _concat([batch.logs for batch in batches if batch.logs is not None], LogColumns)
+        whole = joined_batches(batches)
+        assert whole.spans is not None
+        assert whole.logs is not None
+        assert whole.links is not None
+        self.links, self.spans, self.logs = whole.links, whole.spans, whole.logs
         self.forest = Forest(self.spans)
         names = np.array([resources[code].service for code in range(len(resources))], object)
         self.service = names[self.spans.resource] if len(self.spans.span) else np.zeros(0, object)
@@ -59,38 +61,10 @@ class Stretch:
         links = self.links
         if keep is not None:
             place = np.cumsum(keep) - 1
-            links = _rows(links, keep[links.row])
+            links = chosen(links, keep[links.row])
             links = replace(links, row=place[links.row])
-            spans = _rows(spans, keep)
+            spans = chosen(spans, keep)
         if keep_logs is not None:
-            logs = _rows(logs, keep_logs)
+            logs = chosen(logs, keep_logs)
         rest = [replace(batch, spans=None, logs=None, links=None) for batch in self.batches]
         return (*rest, Batch(spans=spans, logs=logs, links=links))
-
-
-def _joined(batches: Sequence[Batch]) -> tuple[LinkColumns, SpanColumns]:
-    """Links and spans as one table each."""
-    links, spans, count = [], [], 0
-    for batch in batches:
-        if batch.links is not None:
-            links.append(replace(batch.links, row=batch.links.row + count))
-        if batch.spans is not None:
-            spans.append(batch.spans)
-            count += len(batch.spans.time_ns)
-    return _concat(links, LinkColumns), _concat(spans, SpanColumns)
-
-
-def _concat(parts: Sequence[Columns], kind: type[Columns]) -> Columns:
-    """Several columns as one."""
-    ids = {"span", "trace_hi", "trace_lo", "parent"}
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        if parts
-        else np.zeros(0, np.uint64 if field.name in ids else np.int64)
-        for field in fields(kind)
-    }
-    return kind(**columns)
-
-
-def _rows(columns: Columns, keep: Bool) -> Columns:
-    return replace(columns, **{field.name: getattr(columns, field.name)[keep] for field in fields(columns)})
