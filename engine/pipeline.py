@@ -103,6 +103,12 @@ class Engine:
         context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
         return [conclude(evidence, edges, some, context, start_ns, end_ns, self.settings) for some in changes]
 
+    def under(self, settings: EngineSettings) -> Engine:
+        """The same state under other settings, to be asked (`explain`) and not to be fed: what a part of the method is worth."""
+        other = copy.copy(self)
+        other.settings, other.traces = settings, self.traces.under(settings)
+        return other
+
     def due(self, now_ns: int) -> TrainingJob | None:
         """A training that should run now, in a process beside this one; it must end in `adopt`."""
         return self.rows.due(now_ns) if self.settings.rows else None

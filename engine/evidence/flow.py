@@ -53,7 +53,7 @@ def flow(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]
     return loudest(pieces + callees(view, steps, codes, names))
 
 
-def score(view: View, shares: Shares, codes: Codes) -> Steps:
+def score(view: View, shares: Shares, codes: Codes, *, explain_away: bool = True) -> Steps:
     """Z of every step of a view that has a history."""
     spans, rows = view.all, view.steps
     rows = rows[(codes.contexts.keys[spans.step_context[rows]] >> KIND_SHIFT) & KIND_MASK < SPAN_EVENT >> KIND_SHIFT]
@@ -74,7 +74,8 @@ def score(view: View, shares: Shares, codes: Codes) -> Steps:
     fault[chosen] = np.where(raw > FAULT_Z, np.maximum(0, 1 - usual.share / share) * np.minimum(1, raw / CERTAIN_Z) * growth, 0)
     span_fault = np.zeros(len(spans))
     np.maximum.at(span_fault, span, fault[outcome])
-    own = (1 - np.minimum(fault_below(view, span_fault), 1)) * np.where(spans.passes_on_error, PASSED_ON, 1.0)
+    below = np.minimum(fault_below(view, span_fault), 1) if explain_away else np.zeros(len(spans))
+    own = (1 - below) * np.where(spans.passes_on_error, PASSED_ON, 1.0)
     mean_own = np.bincount(outcome, weights=own[span], minlength=outcomes)[chosen] / happened[chosen]
     # An example of each: the span that explains itself best, the earliest of them.
     order = np.lexsort((spans.time_ns[span], -own[span], outcome))

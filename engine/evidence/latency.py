@@ -25,6 +25,7 @@ from engine.windows import EDGE, SELF, Codes, View
 
 HYPOTHESES = ("net", "io", "host", "self")
 NET, IO, HOST, SELF_ONLY = range(4)
+MOST_EXPLAINED = 0.7
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def pooled_z(weighted: F64, precision: F64, traces: F64) -> F64:
     return z
 
 
-def latency(view: View, levels: Levels, codes: Codes, services: int) -> Latency:
+def latency(view: View, levels: Levels, codes: Codes, services: int, *, explain_away: bool = True) -> Latency:
     """All hypotheses about all services."""
     spans, rows = view.all, view.values
     window = Values.of(spans.value_key[rows], spans.value[rows].astype(np.float64))
@@ -77,11 +78,11 @@ def latency(view: View, levels: Levels, codes: Codes, services: int) -> Latency:
 
     edges, selfs = keys(kind == EDGE), keys(is_self)
     traces = view.traces_by_service(services)
-    return Latency(hypotheses(edges, selfs, traces, services), edges, selfs, traces)
+    return Latency(hypotheses(edges, selfs, traces, services, most=MOST_EXPLAINED if explain_away else 0.0), edges, selfs, traces)
 
 
-def hypotheses(edges: Keys, selfs: Keys, traces: F64, services: int) -> F64:
-    """Z of the four hypotheses about each service, [4, services]."""
+def hypotheses(edges: Keys, selfs: Keys, traces: F64, services: int, *, most: float = MOST_EXPLAINED) -> F64:
+    """Z of the four hypotheses about each service, [4, services]. Args: most: of a call's shift that its other end may explain."""
 
     def total(node: I64, values: F64) -> F64:
         return np.bincount(node, weights=values, minlength=services).astype(np.float64)
@@ -95,7 +96,7 @@ def hypotheses(edges: Keys, selfs: Keys, traces: F64, services: int) -> F64:
 
     def explained(weighted: F64, weight: F64, other: I64) -> F64:
         mean, z = weighted / np.maximum(weight, 1e-9), pooled_z(weighted, weight, traces[other])
-        share: F64 = 0.7 * np.clip((z - 1) / 4, 0, 1) * np.clip(2 * mean / np.maximum(x, 0.1), 0, 1)
+        share: F64 = most * np.clip((z - 1) / 4, 0, 1) * np.clip(2 * mean / np.maximum(x, 0.1), 0, 1)
         return share
 
     by_caller = explained(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,11 +72,14 @@ class Traces:
             return []  # the usual case where only metrics come
         baseline = self.history.baseline(start_ns, spans)
         found = error_records(start_ns, end_ns, hits, baseline.shares, self.codes, self.logs, self.names)
+        if spans is not None and not self._settings.pass_on:
+            spans = replace(spans, passes_on_error=np.zeros(len(spans), bool))
         now = view(spans, start_ns, end_ns) if spans is not None else None
         if now is None or not enough(now, baseline):
             return found
-        shifts = latency(now, baseline.levels, self.codes, self.names.services)
-        steps = score(now, baseline.shares, self.codes)
+        explain_away = self._settings.explain_away
+        shifts = latency(now, baseline.levels, self.codes, self.names.services, explain_away=explain_away)
+        steps = score(now, baseline.shares, self.codes, explain_away=explain_away)
         found = [
             *flow(now, steps, self.codes, self.names),
             *gap(now, shifts, self.names),
@@ -84,6 +89,12 @@ class Traces:
             *found,
         ]
         return felt(now, baseline.levels, self.codes, self.names, found)
+
+    def under(self, settings: EngineSettings) -> Traces:
+        """The same history, read under other settings: for questions, not to be fed."""
+        other = copy.copy(self)
+        other._settings = settings
+        return other
 
     def load(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Load]:
         """Requests from outside in [start, end] against before, most requests first; empty where spans are few."""

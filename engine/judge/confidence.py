@@ -15,10 +15,23 @@ from typing import NamedTuple
 
 import networkx as nx
 
-from engine.judge.rank import Calibration, rank, scores, service_pagerank
+from engine.judge.rank import Calibration, article_ranking, rank, scores, service_pagerank
 from engine.records import Family, Finding
 
-__all__ = ["DEFAULT", "GAMMAS", "Calibration", "Case", "answer", "case_of", "case_scores", "fit", "log_loss", "verdict_of"]
+__all__ = [
+    "DEFAULT",
+    "GAMMAS",
+    "Calibration",
+    "Case",
+    "answer",
+    "case_of",
+    "case_scores",
+    "fit",
+    "log_loss",
+    "probabilities",
+    "published",
+    "verdict_of",
+]
 
 #: `make calibrate`, 218 faults planted into five recordings, each scored by constants fitted on the other four: log loss .383, Brier .113
 #: (a constant's .169), calibration error .05, AUROC .88; at .8 and more right in 138 of 145.
@@ -43,14 +56,27 @@ class Case(NamedTuple):
 
 def case_of(finding: Finding, truth: str, weight: float = 1.0) -> Case:
     """A case from a finding and what was the cause."""
-    graph = nx.DiGraph()
-    for node in finding.nodes:
-        graph.add_node(node.id, node=node)
-    graph.add_weighted_edges_from((edge.source, edge.target, edge.weight) for edge in finding.edges)
+    graph = _graph(finding)
     symptoms = {node.id: node.score for node in finding.nodes if node.kind != "change"}
     table = {cause.service: {Family(name): z for name, z in cause.families} for cause in finding.causes if cause.families}
     roots = {cause.service: cause.score for cause in finding.causes if not cause.families}
     return Case(table, truth, service_pagerank(graph, symptoms) if symptoms else {}, weight, roots)
+
+
+def published(finding: Finding) -> dict[str, float]:
+    """Share of each service in the ranking of the articles (`article_ranking`) on a finding's causal graph, for comparison."""
+    shares: dict[str, float] = {}
+    graph = _graph(finding)
+    for name, share in article_ranking(graph):
+        service = graph.nodes[name]["node"].service
+        shares[service] = shares.get(service, 0.0) + share
+    return shares
+
+
+def probabilities(case: Case, calibration: Calibration) -> dict[str, float]:
+    """Probability of each service by its evidence alone, without changes; PageRank has a say if the calibration's gamma is not 0."""
+    causes, _ = rank(case.table, calibration, case.walk, roots=case.roots)
+    return {cause.service: cause.probability for cause in causes}
 
 
 def case_scores(case: Case) -> dict[str, float]:
@@ -63,6 +89,14 @@ def answer(case: Case, calibration: Calibration) -> tuple[str, float, float]:
     causes, unseen = rank(case.table, calibration, case.walk, roots=case.roots)
     right = next((cause.probability for cause in causes if cause.service == case.truth), 0.0) if case.truth else unseen
     return (causes[0].service, causes[0].probability, right) if causes else ("", 0.0, right)
+
+
+def _graph(finding: Finding) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    for node in finding.nodes:
+        graph.add_node(node.id, node=node)
+    graph.add_weighted_edges_from((edge.source, edge.target, edge.weight) for edge in finding.edges)
+    return graph
 
 
 def log_loss(cases: Sequence[Case], calibration: Calibration) -> float:

@@ -27,7 +27,7 @@ from engine.records import F64, I64, Family
 from exporter.evaluate.figures import auroc, brier, brier_of_constant, calibration_error
 from exporter.evaluate.forms import FORMS, binary_log_loss, left_out
 from exporter.evaluate.planting import stretches
-from exporter.evaluate.report import SURE
+from exporter.evaluate.report_confidence import SURE
 from exporter.evaluate.runner import ONE_THREAD
 from exporter.evaluate.tables import share, table
 from exporter.evaluate.truth import Truth, load_all

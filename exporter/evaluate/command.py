@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     except RecordingError as error:
         print(f"whence eval: {error}", file=sys.stderr)
         return 2
+    whole.wall_seconds = time.perf_counter() - began
     if not whole.sets and not whole.failures:
         print(f"whence eval: no set is named {' or '.join(args.set)}", file=sys.stderr)
         return 2
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         args.json.write_bytes(orjson.dumps(document(whole.sets), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if args.report:
         report.write(whole, args.report, command="make eval")
-    print(f"whence eval: {len(whole.outcomes)} recordings in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    print(f"whence eval: {report.cost(whole)}", file=sys.stderr)
     return 1 if whole.failures else 0
 
 
@@ -82,4 +83,5 @@ def merge(one: Evaluation, other: Evaluation) -> Evaluation:
         failures=one.failures + other.failures,
         plain=one.plain | other.plain,
         pages_false=one.pages_false + other.pages_false,
+        nulls=one.nulls | other.nulls,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.evaluate.answers import Answer, NamedCause
+from exporter.evaluate.nulls import outcome as null_outcome
 from exporter.evaluate.runner import Outcome
 from exporter.evaluate.score import Found, change_outcome, found, given, rank_of, ranked
 from exporter.evaluate.sets import FOUND, GIVEN, Detection, ScoredSet, as_recorded, original, set_name, sum_name
@@ -31,6 +33,13 @@ class Evaluation:
     failures: list[str] = field(default_factory=list)
     plain: dict[str, Plain] = field(default_factory=dict)  # by set
     pages_false: int = 0
+    wall_seconds: float = 0.0  # of everything, as many recordings at a time as were asked for
+    nulls: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)  # by set: (variant, outcome) of exporter.evaluate.nulls
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all streams."""
+        return sum(outcome.answers.cpu_seconds for outcome in self.outcomes if outcome.answers)
 
     def find(self, name: str, mode: str) -> ScoredSet | None:
         """A set in a mode."""
@@ -52,6 +61,7 @@ def gather(outcomes: Sequence[Outcome], given_path: Path) -> Evaluation:
         for target in filter(None, (name, sum_name(name))):
             _named(sets, target, GIVEN).cases += asked
             _add_plain(evaluation.plain.setdefault(target, Plain()), truth, answers)
+            _add_nulls(evaluation.nulls.setdefault(target, Counter()), truth, answers)
             if truth.detection:
                 in_found = _named(sets, target, FOUND)
                 in_found.cases += alone.cases
@@ -74,6 +84,14 @@ def _add(detection: Detection, outcome: Outcome, alone: Found) -> None:
     detection.extra += alone.extra
     detection.false |= {(*original(outcome.truth, time_ns), root) for time_ns, root in alone.false}
     detection.recorded_ns += as_recorded(outcome.truth, outcome.answers.recorded_ns)
+
+
+def _add_nulls(nulls: Counter[tuple[str, str]], truth: Truth, answers: Answers) -> None:
+    """Add what the null tests of one recording answered."""
+    for fault in truth.faults:
+        if fault.change is not None:
+            true = (fault.change.id, *fault.change.carried_by)
+            nulls.update((name, null_outcome(name, answer, true)) for name, answer in answers.nulls.get(fault.case, {}).items())
 
 
 def _add_plain(plain: Plain, truth: Truth, answers: Answers) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.records import SECOND_NS
+from engine.records import SECOND_NS, Verdict
 from exporter.evaluate.answers import Answer, NamedCause, Publication
 from exporter.evaluate.truth import NONE, ChangeTruth, Fault, Truth
 
@@ -36,6 +36,13 @@ class Scored:
     def right(self) -> bool:
         """The root is named first, and nothing ties with it."""
         return self.rank == 1
+
+    @property
+    def confirmed_decoy(self) -> bool:
+        """An innocent change is held confirmed."""
+        truth, changes = self.fault.change, self.answer.changes if self.answer is not None else ()
+        confirmed = (change.id for change in changes if change.verdict == Verdict.CONFIRMED)
+        return truth is not None and any(not truth.is_named_by(id) for id in confirmed)
 
     @property
     def suspected(self) -> bool:

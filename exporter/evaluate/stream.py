@@ -24,7 +24,7 @@ from engine.records import MINUTE_NS, SECOND_NS, Batch, Family
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
-from exporter.evaluate.ablation import rankings
+from exporter.evaluate.ablation import rankings, steps
 from exporter.evaluate.answers import Answer, Publication, answer_of, as_json, publication_of
 from exporter.evaluate.baselines import MetricLog
 from exporter.evaluate.nulls import NullAnswer, Nulls, null_answers, nulls_from
@@ -84,7 +84,8 @@ def stream(recording: Path, questions: Sequence[Question], settings: EngineSetti
         answers.explained[question.case] = answer_of(finding)
         answers.explain_seconds[question.case] = time.perf_counter() - asked
         if plain:
-            answers.plain[question.case] = metrics.scores(question.start_ns, question.end_ns, question.alert_metric) | rankings(finding)
+            methods = metrics.scores(question.start_ns, question.end_ns, question.alert_metric)
+            answers.plain[question.case] = methods | rankings(finding) | steps(engine, finding)
             answers.latest[question.case] = metrics.latest(question.alert_ns)
             if question.nulls is not None:
                 answers.nulls[question.case] = null_answers(engine, finding, question.nulls)
