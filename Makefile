@@ -10,13 +10,14 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 RECORDINGS ?= $(firstword $(WHENCE_RECORDINGS) $(wildcard ../shared/data) exporter/recordings)
 JOBS ?= 2
 
-.PHONY: help install demo test lint types format eval embeddings calibrate clean
+.PHONY: help install demo test lint types format eval quiet embeddings calibrate clean
 
 help:
 	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
 	@echo 'make test    every test (those that need otelcol, prometheus, ... on PATH are skipped without them)'
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
 	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2), then embeddings'
+	@echo 'make quiet   synthetic days on which nothing is wrong, and the same with planted faults; writes docs/quiet.md (a quarter of an hour)'
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'
 	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
@@ -56,6 +57,9 @@ types: $(STAMP)
 eval: $(STAMP)
 	$(BIN)/whence eval $(RECORDINGS) --jobs $(JOBS) --report docs/accuracy.md
 	@$(MAKE) --no-print-directory embeddings
+
+quiet: $(STAMP)
+	$(BIN)/python -m exporter.evaluate.quiet $(RECORDINGS) --jobs $(JOBS) --report docs/quiet.md
 
 calibrate: $(STAMP)
 	$(BIN)/python -m exporter.evaluate.calibrate $(RECORDINGS) --jobs $(JOBS)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,12 @@ from exporter.evaluate import command
 from exporter.evaluate.answers import Answer, NamedCause, NamedChange, Publication
 from exporter.evaluate.baselines import MetricLog
 from exporter.evaluate.figures import auroc, average_at_5, brier, brier_of_constant, calibration_bins, calibration_error, wilson
+from exporter.evaluate.gather import Evaluation
+from exporter.evaluate.report_confidence import confidence_table, left_out_tables, pooled
+from exporter.evaluate.runner import Outcome
 from exporter.evaluate.score import change_outcome, found, rank_of, ranked, score, windows
 from exporter.evaluate.sets import Detection, ScoredSet, as_recorded, document, set_name
-from exporter.evaluate.stream import recorded
+from exporter.evaluate.stream import Answers, recorded
 from exporter.evaluate.truth import NONE, ChangeTruth, Fault, Truth, load, load_all
 from exporter.recording import RecordingError, lines
 
@@ -209,6 +213,26 @@ def test_a_truth_of_unknown_shape_is_named(tmp_path: Path) -> None:
         load_all(tmp_path)
 
 
+SHAPES = {
+    "burst": {"faults": [{"inject_time": "2023-01-01T00:10:00Z", "root_cause_service": "cart"}]},
+    "issue": {"issue_start": "2023-01-01T00:10:00Z", "root_cause_service": "cart"},
+    "alert": {"alert": {"fired_at": "2023-01-01T00:10:00Z"}, "root_cause_service": "cart"},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_truth_needs_no_more_than_candidates_times_and_roots(tmp_path: Path, shape: str) -> None:
+    times = {"first_time": "2023-01-01T00:00:00Z", "last_time": "2023-01-01T01:00:00Z"}
+    (tmp_path / "a.truth.json").write_text(json.dumps({"services": ["cart", "web"], **times, **SHAPES[shape]}))
+    (tmp_path / "a.jsonl").write_text("")
+    known = load(tmp_path / "a.jsonl")
+    (fault,) = known.faults
+    assert (known.system, fault.root, fault.kind, fault.change) == (tmp_path.name, "cart", "unknown", None)
+    assert fault.onset_ns == fault.given_ns[0] < fault.given_ns[1]
+    assert fault.found_from_ns < fault.onset_ns
+    assert fault.case
+
+
 def test_plain_methods_need_history_and_see_the_step() -> None:
     strings, resources = Strings(), Resources()
     log = MetricLog(strings, resources)
@@ -267,6 +291,36 @@ def test_only_the_scorer_opens_the_truth(tmp_path: Path, short: Path) -> None:
 def test_the_truth_files_are_named_in_the_scorer_only() -> None:
     naming = [path.name for folder in ("engine", "exporter") for path in (ROOT / folder).rglob("*.py") if ".truth.json" in path.read_text()]
     assert sorted(naming) == ["command.py", "truth.py"], "in the help of one, as a name in the other"
+
+
+def test_what_is_left_out_has_no_say_in_its_own_constants() -> None:
+    """Two kinds: one is right when it is sure, the other is wrong when it is sure."""
+    answers = {}
+    faults = []
+    for number in range(20):
+        kind, root = ("delay", "cart") if number % 2 else ("error", "web")
+        faults.append(replace(fault(str(number), T0 + number * HOUR_NS, root=root), kind=kind))
+        causes = (NamedCause("cart", 8.0, 0.9), NamedCause("web", 1.0 + number / 10, 0.1))
+        answers[str(number)] = Answer(causes=causes, confidence=0.9)
+    known = truth(faults, detection=False)
+    evaluation = Evaluation(outcomes=[Outcome(known, Answers(explained=answers))])
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in left_out_tables(evaluation).splitlines() if row.startswith("| shop:")
+    ]
+    of = {row[0]: row for row in rows}
+    assert of["shop: delay"][4] == "0.01"
+    assert of["shop: error"][4] == "0.81"
+    assert float(of["shop: delay"][5]) > 0.1, "fitted on the kind that is always wrong, the right one is not believed"
+    assert float(of["shop: error"][5]) > 0.7, "fitted on the kind that is always right, the wrong one is believed"
+
+
+def test_pooled_confidence_counts_every_case_once() -> None:
+    one = ScoredSet("shop/a", "given", [score(fault(), ("cart", "web"), answer("cart", confidence=0.9))])
+    two = ScoredSet("shop/b", "given", [score(fault(), ("cart", "web"), answer("web", confidence=0.4))])
+    total = ScoredSet("shop", "given", one.cases + two.cases)
+    assert pooled([one, two, total], "given") == ([0.9, 0.4], [True, False])
+    row = next(row for row in confidence_table(Evaluation(sets=[one, two, total])).splitlines() if row.startswith("| all sets"))
+    assert [cell.strip() for cell in row.split("|")[2:8]] == ["given", "2", "0.085", "0.250", "66%", "1.00"]
 
 
 def test_a_recording_that_fails_stops_no_other_and_the_exit_status_says_so(

@@ -19,10 +19,13 @@ SUFFIX = ".truth.json"
 ISSUE_NS = 30 * MINUTE_NS
 #: An alert comes after its symptom by up to this much; where only the alert is known, an incident may open that long before it.
 ALERT_LAG_NS = 15 * MINUTE_NS
+#: How long a fault is looked at where the truth does not say when its burst of telemetry ended.
+BURST_NS = 3 * MINUTE_NS
 #: What is left of a fault after its end, and what may precede the next one.
 CALM_AFTER_NS, CALM_BEFORE_NS = 15 * MINUTE_NS, 5 * MINUTE_NS
 METRIC = re.compile(r"\w+\([^()]+\)")  # a metric and its unit
 NONE = "none"  # the answer "no change did this"
+UNKNOWN = "unknown"  # kind of a fault of which the truth tells none
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def nanoseconds(text: str) -> int:
 
 
 def load(recording: Path) -> Truth:
-    """The truth beside a recording.
+    """The truth beside a recording. Needed are the candidates, the first and the last time, and of each fault its time and its root.
 
     Raises: RecordingError if there is none, or it is of no known shape.
     """
@@ -104,10 +107,10 @@ def load(recording: Path) -> Truth:
         else:
             faults = [_alert(data, last_ns)]
         shift_seconds = data.get("normal_shift_seconds", 0)
-        normal = data["clean_windows"][0] if shift_seconds else None
+        normal = next(iter(data.get("clean_windows", ())), None) if shift_seconds else None
         return Truth(
             recording=recording,
-            system=data["system"],
+            system=data.get("system", recording.parent.name),
             scenario=data.get("scenario", ""),
             candidates=tuple(data["services"]),
             faults=tuple(sorted(faults, key=lambda fault: fault.onset_ns)),
@@ -143,29 +146,35 @@ def _quiet(data: Mapping[str, Any]) -> tuple[Quiet, ...]:
     """
     found = [Quiet(nanoseconds(window["start"]), nanoseconds(window["end"])) for window in data.get("clean_windows", ())]
     reached = None
-    for fault in sorted(data.get("faults", ()), key=lambda fault: nanoseconds(fault["burst_start"])):
-        start, onset = nanoseconds(fault["burst_start"]), nanoseconds(fault["inject_time"])
-        if METRIC.fullmatch(fault["root_cause_detail"]) and start < onset:
+    for start, onset, end, fault in sorted(((*_burst_ns(fault), fault) for fault in data.get("faults", ())), key=lambda one: one[:3]):
+        if METRIC.fullmatch(fault.get("root_cause_detail") or "") and start < onset:
             found.append(Quiet(start, onset, fault["root_cause_service"]))
         calm = min(start, onset) - CALM_BEFORE_NS
         if reached is not None and reached < calm:
             found.append(Quiet(reached, calm))
-        reached = nanoseconds(fault["burst_end"]) + CALM_AFTER_NS
+        reached = end + CALM_AFTER_NS
     if reached is not None and reached < (last := nanoseconds(data["last_time"])):
         found.append(Quiet(reached, last))
     return tuple(sorted(found))
 
 
+def _burst_ns(data: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Start of a fault's burst, its onset, and the end of the burst."""
+    onset_ns = nanoseconds(data["inject_time"])
+    start_ns = nanoseconds(data["burst_start"]) if data.get("burst_start") else onset_ns
+    return start_ns, onset_ns, nanoseconds(data["burst_end"]) if data.get("burst_end") else onset_ns + BURST_NS
+
+
 def _burst(data: Mapping[str, Any]) -> Fault:
     """A fault injected at a known time, seen in a burst of telemetry."""
-    onset_ns, end_ns = nanoseconds(data["inject_time"]), nanoseconds(data["burst_end"])
+    start_ns, onset_ns, end_ns = _burst_ns(data)
     return Fault(
-        case=data["case_id"],
-        kind=data["fault"],
+        case=data.get("case_id", data["inject_time"]),
+        kind=data.get("fault", UNKNOWN),
         root=data["root_cause_service"],
         onset_ns=onset_ns,
         given_ns=(onset_ns, end_ns),
-        found_from_ns=min(onset_ns - MINUTE_NS, nanoseconds(data["burst_start"])),
+        found_from_ns=min(onset_ns - MINUTE_NS, start_ns),
         alert_ns=end_ns,
         alert_metric="",
         change=None,
@@ -174,17 +183,18 @@ def _burst(data: Mapping[str, Any]) -> Fault:
 
 def _issue(data: Mapping[str, Any]) -> Fault:
     """An issue with a known first row and a changed parameter behind it."""
-    onset_ns, alert = nanoseconds(data["issue_start"]), data["alert"]
+    onset_ns, alert = nanoseconds(data["issue_start"]), data.get("alert") or {}
+    metric = alert.get("metric", "")
     return Fault(
-        case=data["case_id"],
-        kind=alert["metric"],
+        case=data.get("case_id", data["issue_start"]),
+        kind=metric or UNKNOWN,
         root=data["root_cause_service"],
         onset_ns=onset_ns,
         given_ns=(onset_ns, onset_ns + ISSUE_NS),
         found_from_ns=onset_ns - MINUTE_NS,
-        alert_ns=nanoseconds(alert["time"]),
-        alert_metric="_".join((alert["metric"], alert["statistic"].lower())),
-        change=ChangeTruth(data["root_cause_change_id"] or NONE),
+        alert_ns=nanoseconds(alert["time"]) if "time" in alert else onset_ns + ISSUE_NS,
+        alert_metric="_".join(filter(None, (metric, alert.get("statistic", "").lower()))),
+        change=_change(data),
     )
 
 
@@ -192,15 +202,22 @@ def _alert(data: Mapping[str, Any], last_ns: int) -> Fault:
     """An incident of which the truth gives the alert; it goes on to the end of the recording."""
     alert = data["alert"]
     fired_ns = nanoseconds(alert["fired_at"])
-    culprit = data["root_cause_change_id"]
+    change = _change(data)
     return Fault(
-        case=data["case_id"],
-        kind="code" if culprit else NONE,
+        case=data.get("case_id", alert["fired_at"]),
+        kind=UNKNOWN if change is None else NONE if change.id == NONE else "code",
         root=data["root_cause_service"],
         onset_ns=fired_ns,
         given_ns=(fired_ns, last_ns),
         found_from_ns=fired_ns - ALERT_LAG_NS,
         alert_ns=fired_ns,
-        alert_metric=alert["metric"],
-        change=ChangeTruth(culprit or NONE, tuple(data["root_cause_deployment_ids"])),
+        alert_metric=alert.get("metric", ""),
+        change=change,
     )
+
+
+def _change(data: Mapping[str, Any]) -> ChangeTruth | None:
+    """What did it: null says that no change did; None where the truth does not tell."""
+    if "root_cause_change_id" not in data:
+        return None
+    return ChangeTruth(data["root_cause_change_id"] or NONE, tuple(data.get("root_cause_deployment_ids") or ()))
