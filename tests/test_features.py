@@ -92,7 +92,7 @@ def test_what_waits_or_was_abnormal_is_not_learned() -> None:
     subject = pairs(np.ones(40, np.int32), np.ones(40, np.int32))
     for end, level in ((10, 0.0), (20, 5.0), (30, 9.0)):
         scales.take(subject, pairs.parent, np.full(40, level), end)
-    scales.learn(20, [(15, 25)], pairs.parent)
+    scales.learn(20, [(15, 25)])
     assert scales.learnt.columns[:2, subject[0]].tolist() == [40.0, 0.0]
 
 

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from engine.records import F32, F64, I32, I64, U64, Bool
 
 CLIP = 12.0  # of a deviation: 2 asinh(200)
+_FAR = float(np.sinh(CLIP / 2))
+CELLS = int(2 * CLIP) + 2  # values of a rounded deviation, NaN among them
 ABSENT, OVERFLOW = 0, 1  # codes of a Dictionary
 UNKNOWN, MASK, RARE = 0, 1, 2  # codes of an Encoder; RARE is its overflow
 _RESERVED = 3
@@ -178,23 +180,53 @@ class Translation:
         return known
 
 
-def deviation(z: F64) -> F32:
+def deviation(z: F64 | F32) -> F32:
     """2 asinh(z) clipped to +-12: linear for small z (0.25 is 0.5), logarithmic for large ones (10 is 6, 200 is 12); NaN stays.
 
     >>> deviation(np.array([0.25, -1.0, 10.0, 1e9])).round(1)
     array([ 0.5, -1.8,  6. , 12. ], dtype=float32)
     """
-    squeezed: F32 = np.clip(2 * np.arcsinh(z), -CLIP, CLIP).astype(np.float32)
+    near = np.clip(z, -_FAR, _FAR).astype(np.float32)
+    size = np.abs(near)
+    # ln(z + sqrt(z^2 + 1)) in single precision: a fifth of np.arcsinh's time, and far finer than the rounding that follows
+    squeezed: F32 = np.copysign(np.float32(2) * np.log(size + np.sqrt(size * size + np.float32(1))), near)
     return squeezed
 
 
-def quantised(z: F64) -> F32:
+def quantised(z: F64 | F32) -> F32:
     """`deviation`, rounded: what arrival rows hold.
 
     >>> quantised(np.array([0.2, 3.0, np.nan])).tolist()
     [0.0, 4.0, nan]
     """
     return np.round(deviation(z)) + np.float32(0)  # + 0: no negative zero
+
+
+def grouped(code: npt.NDArray[Any]) -> tuple[I64, I64, I64]:
+    """Small codes [n] that are there, how often, and where each first stands, without sorting.
+
+    >>> [column.tolist() for column in grouped(np.array([5, 2, 5]))]
+    [[2, 5], [1, 2], [1, 0]]
+    """
+    count = np.bincount(code)
+    there = np.flatnonzero(count)
+    first = np.empty(len(count), np.int64)
+    first[code[::-1]] = np.arange(len(code))[::-1]  # of equal places the last write stays
+    return there, count[there], first[there]
+
+
+def cells(numbers: F32) -> I32:
+    """Rounded deviations as small integers: 0 ... 24 for -12 ... 12, 25 for NaN.
+
+    >>> cells(np.array([-12.0, 0.0, np.nan], np.float32)).tolist()
+    [0, 12, 25]
+    """
+    return np.where(np.isnan(numbers), np.float32(CELLS - 1), numbers + np.float32(CLIP)).astype(np.int32)
+
+
+def of_cells(cell: npt.NDArray[Any]) -> F32:
+    """The deviations of `cells`."""
+    return np.where(cell == CELLS - 1, np.float32(np.nan), cell.astype(np.float32) - np.float32(CLIP))
 
 
 def hash_rows(dictionaries: Sequence[Dictionary], codes: I32, numbers: F32) -> U64:

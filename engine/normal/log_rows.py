@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.normal.features import SCHEMAS, Dictionary, RowColumns, Source, Translation, distinct, hash_rows, quantised
+from engine.normal.combinations import Combinations
+from engine.normal.features import SCHEMAS, Dictionary, RowColumns, Source, Translation, grouped, hash_rows, quantised
 from engine.normal.scales import Pairs, Scales
 from engine.normal.sender import Senders
-from engine.records import I64, Window
+from engine.records import I32, I64, Window
 from engine.strings import Strings
 
 SCHEMA = SCHEMAS[Source.LOGS]
@@ -23,54 +24,78 @@ class LogRows:
 
     def __init__(self, strings: Strings, senders: Senders) -> None:
         self.senders = senders
+        self.skipped = 0  # records without a row: more combinations of categories than there are codes
         self.dictionaries = (senders.services, Dictionary(), Dictionary(8), Dictionary(4096))
         _, templates, severities, exceptions = self.dictionaries
         self._template = Translation(templates, lambda code: strings.text("template", code))
         self._severity = Translation(severities, lambda code: _SEVERITIES[min((code + 3) // 4, 6)])
         self._exception = Translation(exceptions, lambda code: exception_type(strings.text("text", code)))
         self.pairs = Pairs()
+        self.combinations = Combinations(self.pairs, self._unpacked)
         self.scales = {name: Scales(floor=floor) for name, floor in _FLOORS.items()}
         self._last_ns: I64 = np.zeros(256, np.int64)
 
     def rows(self, window: Window) -> RowColumns | None:
         """Distinct arrival rows, then window rows. Change events are logs, too: they are rows of another source."""
         logs = window.logs
+        if not len(logs.time_ns):
+            return None
         service = self.senders.service(logs.resource)
+        packed = service.astype(np.int64) << 40 | logs.template.astype(np.int64) << 24  # service 12 bits, template 16
+        packed |= logs.severity.astype(np.int64) << 16 | logs.exception  # severity 8, exception 16
         named = np.flatnonzero((service > 0) & (logs.template > 0))
         if not len(named):
             return None
-        service, resource, time_ns = service[named], logs.resource[named], logs.time_ns[named]
-        template = self._template(logs.template[named])
-        columns = [service, template, self._severity(logs.severity[named]), self._exception(logs.exception[named])]
-        codes = np.stack(columns, axis=1)
-        environment = self.senders.environment(resource)
-        numbers = np.full((len(codes), len(SCHEMA.numbers)), np.nan, np.float32)
+        combination, resource, time_ns = self.combinations(packed[named]), logs.resource[named], logs.time_ns[named]
+        if (combination < 0).any():
+            kept = np.flatnonzero(combination >= 0)
+            self.skipped += len(combination) - len(kept)
+            combination, resource, time_ns = combination[kept], resource[kept], time_ns[kept]
+        there, count, first = grouped(combination)
+        if not len(there):
+            return None
+        codes, numbers = self.combinations.codes(there), np.full((len(there), len(SCHEMA.numbers)), np.nan, np.float32)
         key = hash_rows(self.dictionaries, codes, numbers)
-        none = np.zeros(len(codes), bool)
-        arrivals = distinct(RowColumns(codes, numbers, key, time_ns, environment, np.ones(len(codes), np.int64), none))
-        pair = self.pairs(service, template)
-        subject, first, at = np.unique(pair, return_index=True, return_inverse=True)
-        n = np.bincount(at).astype(np.float64)
-        lines = np.bincount(service)[service[first]]
-        if len(self._last_ns) <= subject.max():
-            self._last_ns = np.concatenate([self._last_ns, np.zeros(max(int(subject.max()) + 1, len(self._last_ns)), np.int64)])
-        since = np.where(self._last_ns[subject] > 0, np.log1p(np.maximum(window.end_ns - self._last_ns[subject], 0) / 1e9), np.nan)
-        self._last_ns[subject] = window.end_ns
-        window_numbers = np.empty((len(subject), len(SCHEMA.numbers)), np.float32)
+        environment = self.senders.environment(resource[first])
+        arrivals = RowColumns(codes, numbers, key, time_ns[first], environment, count, np.zeros(len(there), bool))
+        order = np.argsort(first, kind="stable")
+        return RowColumns.concat([arrivals.select(order), self._windows(arrivals, self.combinations.pair(there), window.end_ns)])
+
+    def _unpacked(self, packed: I64) -> Sequence[I32]:
+        return (
+            (packed >> 40).astype(np.int32),
+            self._template(packed >> 24 & 0xFFFF),
+            self._severity(packed >> 16 & 0xFF),
+            self._exception(packed & 0xFFFF),
+        )
+
+    def _windows(self, arrivals: RowColumns, pair: I32, end_ns: int) -> RowColumns:
+        """One row a pair, of the distinct records and their counts."""
+        n_of = np.bincount(pair, arrivals.count)
+        subject = np.flatnonzero(n_of)
+        n = n_of[subject]
+        service = self.pairs.parent[subject]
+        lines = np.bincount(service, n)[service]
+        if len(self._last_ns) <= subject[-1]:
+            self._last_ns = np.concatenate([self._last_ns, np.zeros(max(int(subject[-1]) + 1, len(self._last_ns)), np.int64)])
+        since = np.where(self._last_ns[subject] > 0, np.log1p(np.maximum(end_ns - self._last_ns[subject], 0) / 1e9), np.nan)
+        self._last_ns[subject] = end_ns
+        numbers = np.empty((len(subject), len(SCHEMA.numbers)), np.float32)
         for column, (name, x) in enumerate(zip(SCHEMA.numbers, (since, np.log(n), np.log(n / lines)), strict=True)):
             scales = self.scales[name]
-            window_numbers[:, column] = quantised(scales.z(subject, self.pairs.parent, x))
-            scales.take(subject, self.pairs.parent, x, window.end_ns)
-        window_codes = codes[first]
-        key = hash_rows(self.dictionaries, window_codes, window_numbers)
-        stamp = np.full(len(subject), window.end_ns - 1, np.int64)
-        windows = RowColumns(window_codes, window_numbers, key, stamp, environment[first], n.astype(np.int64), np.ones(len(subject), bool))
-        return RowColumns.concat([arrivals, windows])
+            numbers[:, column] = quantised(scales.z(subject.astype(np.int32), self.pairs.parent, x))
+            scales.take(subject.astype(np.int32), self.pairs.parent, x, end_ns)
+        earliest = np.lexsort((arrivals.time_ns, pair))
+        first = earliest[np.searchsorted(pair[earliest], subject)]  # a pair's severity and exception are those of its first record
+        key = hash_rows(self.dictionaries, arrivals.codes[first], numbers)
+        stamp = np.full(len(subject), end_ns - 1, np.int64)
+        window = np.ones(len(subject), bool)
+        return RowColumns(arrivals.codes[first], numbers, key, stamp, arrivals.environment[first], n.astype(np.int64), window)
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Let what left quarantine count."""
         for scales in self.scales.values():
-            scales.learn(until_ns, abnormal, self.pairs.parent)
+            scales.learn(until_ns, abnormal)
 
     def state(self) -> dict[str, Any]:
         """Pairs as texts, and what was learnt of them."""

@@ -2,19 +2,20 @@
 
     z = (x - mean) / sqrt(s^2 (1 + 1/n) + floor^2),     s^2 = (10 s^2_parent + n s^2_own) / (10 + n)
 
-Values wait in quarantine before they count, clipped to 4 s around the mean they meet; until a subject has 30 learnt values, all values that
-came so far stand in. Old values fade: n never exceeds 5000.
+Values wait in quarantine before they count, folded to moments a block, clipped to 4 s around the mean they meet when they come; until a
+subject has 30 learnt values, all values that came so far stand in. Old values fade: n never exceeds 5000.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from engine.normal.features import Dictionary
-from engine.records import F64, I32
+from engine.records import F32, F64, I32, I64
 
 PRIOR = 10.0  # a parent counts as this many values
 YOUNG = 30.0
@@ -24,11 +25,11 @@ MEMORY = 5000.0
 
 
 class Pairs:
-    """Dense codes of pairs (service, subject), from 1; 0 is "no more room". `parent` gives the service of a pair."""
+    """Dense codes of pairs (service, subject), from 1; 0 is "no more room". `parent` gives the service of a pair, `subject` its subject."""
 
     def __init__(self, cap: int = 65536) -> None:
         self.cap = cap
-        self.parent = np.zeros(256, np.int32)
+        self.parent, self.subject = np.zeros(256, np.int32), np.zeros(256, np.int32)
         self._codes: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -60,8 +61,41 @@ class Pairs:
             code = self._codes[pair] = len(self._codes) + 1
             if code >= len(self.parent):
                 self.parent = np.concatenate([self.parent, np.zeros_like(self.parent)])
-            self.parent[code] = pair >> 32
+                self.subject = np.concatenate([self.subject, np.zeros_like(self.subject)])
+            self.parent[code], self.subject[code] = pair >> 32, pair & 0xFFFFFFFF
         return code
+
+
+class Reference(NamedTuple):
+    """What values are compared with, by subject code."""
+
+    mean: F64  # NaN: fewer than 3 values
+    scale: F64  # standard deviations of a new value
+    reach: F64  # how far from the mean a value may pull; inf while the subject is young
+
+
+class Block(NamedTuple):
+    """Moments of some values by subject; subjects ascend, each once."""
+
+    subject: I64  # [s]
+    n: F64  # [s]
+    mean: F64  # [s]
+    squares: F64  # [s] sum of squared deviations from the mean
+
+    @classmethod
+    def of(cls, subject: I32 | I64, x: F64 | F32, reference: Reference) -> Block:
+        """Fold values [n] of subjects [n], each pulled to within its subject's reach."""
+        size = len(reference.mean)
+        centre = np.nan_to_num(reference.mean)
+        off = x - np.take(centre, subject)
+        reach = np.take(reference.reach, subject)
+        np.clip(off, -reach, reach, out=off)
+        count = np.bincount(subject, minlength=size)
+        there = np.flatnonzero(count)
+        n = count[there].astype(np.float64)
+        total = np.bincount(subject, off, size)[there]
+        squares = np.bincount(subject, off * off, size)[there]
+        return cls(there, n, centre[there] + total / n, np.maximum(squares - total**2 / n, 0))
 
 
 class Moments:
@@ -71,19 +105,19 @@ class Moments:
         self.columns = np.zeros((3, 256))  # n, mean, squares
         self._parents: F64 | None = None
 
-    def merge(self, subject: I32, x: F64) -> None:
-        """Take values [n] of subjects [n]."""
-        self.grow(int(subject.max()) + 1)
-        codes, inverse = np.unique(subject, return_inverse=True)
-        n = np.bincount(inverse).astype(np.float64)
-        mean = np.bincount(inverse, x) / n
-        squares = np.bincount(inverse, (x - mean[inverse]) ** 2)
-        old_n, old_mean, old_squares = self.columns[:, codes]
-        total = old_n + n
-        shift = mean - old_mean
-        merged = np.stack([total, old_mean + shift * n / total, old_squares + squares + shift**2 * old_n * n / total])
+    def merge(self, block: Block) -> None:
+        """Take a block."""
+        if not len(block.subject):
+            return
+        self.grow(int(block.subject[-1]) + 1)
+        old_n, old_mean, old_squares = self.columns[:, block.subject]
+        total = old_n + block.n
+        shift = block.mean - old_mean
+        merged = np.stack(
+            [total, old_mean + shift * block.n / total, old_squares + block.squares + shift**2 * old_n * block.n / total]
+        )
         merged[[0, 2]] *= np.minimum(1, MEMORY / total)
-        self.columns[:, codes] = merged
+        self.columns[:, block.subject] = merged
         self._parents = None
 
     def grow(self, size: int) -> None:
@@ -103,6 +137,12 @@ class Moments:
             self._parents = (PRIOR * whole + squares) / (PRIOR + n)
         return self._parents
 
+    def of(self, size: int, parent: I32) -> tuple[F64, F64, F64]:
+        """Count, mean and shrunk variance of the first `size` subjects."""
+        self.grow(size)
+        n, mean, squares = self.columns[:, :size]
+        return n, mean, (PRIOR * self.parents(parent)[parent[:size]] + squares) / (PRIOR + n)
+
 
 class Scales:
     """`z` against the past of each subject; `floor` is the least deviation that means anything, in the unit of x."""
@@ -110,40 +150,43 @@ class Scales:
     def __init__(self, *, floor: float) -> None:
         self.floor = floor
         self.learnt, self.everything = Moments(), Moments()
-        self._waiting: deque[tuple[int, I32, F64]] = deque()
+        self._waiting: deque[tuple[int, Block]] = deque()
 
-    def z(self, subject: I32, parent: I32, x: F64) -> F64:
-        """Deviations [n] in standard deviations, NaN for a subject with fewer than 3 values. `parent`: by subject code."""
-        size = int(subject.max()) + 1 if len(subject) else 1
-        self.learnt.grow(size)
-        self.everything.grow(size)
-        n, mean, variance = self._of(self.learnt, subject, parent)
+    def reference(self, parent: I32) -> Reference:
+        """What values of each subject are compared with. `parent`: by subject code."""
+        n, mean, variance = self.learnt.of(len(parent), parent)
+        n2, mean2, variance2 = self.everything.of(len(parent), parent)
         young = n < YOUNG
-        if young.any():
-            n2, mean2, variance2 = self._of(self.everything, subject[young], parent)
-            n[young], mean[young], variance[young] = n2, mean2, variance2
-        scale = np.sqrt(variance * (1 + 1 / np.maximum(n, 1)) + self.floor**2)
-        return np.where(n < LEAST, np.nan, (x - mean) / scale)
+        n, mean, variance = np.where(young, n2, n), np.where(young, mean2, mean), np.where(young, variance2, variance)
+        return Reference(
+            mean=np.where(n < LEAST, np.nan, mean),
+            scale=np.sqrt(variance * (1 + 1 / np.maximum(n, 1)) + self.floor**2),
+            reach=np.where(n < YOUNG, np.inf, WINSOR * np.sqrt(variance + self.floor**2)),
+        )
 
-    def take(self, subject: I32, parent: I32, x: F64, end_ns: int) -> None:
+    def z(self, subject: I32, parent: I32, x: F64 | F32) -> F64:
+        """Deviations [n] in standard deviations, NaN for a subject with fewer than 3 values."""
+        reference = self.reference(parent)
+        deviations: F64 = (x - np.take(reference.mean, subject)) / np.take(reference.scale, subject)
+        return deviations
+
+    def take(self, subject: I32, parent: I32, x: F64 | F32, end_ns: int) -> None:
         """Put values in quarantine; NaN and subject 0 are left out."""
         fine = ~np.isnan(x) & (subject > 0)
-        if not fine.any():
+        if not fine.all():
+            subject, x = subject[fine], x[fine]
+        if not len(x):
             return
-        subject, x = subject[fine], x[fine]
-        self.everything.merge(subject, self._winsorised(self.everything, subject, parent, x))
-        self._waiting.append((end_ns, subject, x))
+        block = Block.of(subject, x, self.reference(parent))
+        self.everything.merge(block)
+        self._waiting.append((end_ns, block))
 
-    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]], parent: I32) -> None:
+    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Count what ended by `until_ns` outside abnormal intervals."""
-        ready = []
         while self._waiting and self._waiting[0][0] <= until_ns:
-            end_ns, subject, x = self._waiting.popleft()
+            end_ns, block = self._waiting.popleft()
             if not any(start <= end_ns <= end for start, end in abnormal):
-                ready.append((subject, x))
-        if ready:
-            subject, x = np.concatenate([part[0] for part in ready]), np.concatenate([part[1] for part in ready])
-            self.learnt.merge(subject, self._winsorised(self.learnt, subject, parent, x))
+                self.learnt.merge(block)
 
     def state(self) -> dict[str, F64]:
         """What was learnt, by subject code; values in quarantine are left out."""
@@ -152,15 +195,3 @@ class Scales:
     def restore(self, state: dict[str, F64]) -> None:
         """Go on from `state`."""
         self.learnt.columns, self.everything.columns = state["learnt"].copy(), state["everything"].copy()
-
-    def _of(self, moments: Moments, subject: I32, parent: I32) -> tuple[F64, F64, F64]:
-        n, mean, squares = moments.columns[:, subject]
-        of_parent = moments.parents(parent)[parent[subject]]
-        return n, mean, (PRIOR * of_parent + squares) / (PRIOR + n)
-
-    def _winsorised(self, moments: Moments, subject: I32, parent: I32, x: F64) -> F64:
-        moments.grow(int(subject.max()) + 1)
-        n, mean, variance = self._of(moments, subject, parent)
-        reach = WINSOR * np.sqrt(variance + self.floor**2)
-        clipped: F64 = np.where(n >= YOUNG, np.clip(x, mean - reach, mean + reach), x)
-        return clipped

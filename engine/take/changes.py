@@ -6,11 +6,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from engine.records import MINUTE_NS, ChangeType, ConfigChange, Param, Resource, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources
+from engine.take.senders import sent
 
 CHANGES_CAP = 4096
 SERVICES_CAP = 4096
@@ -65,9 +64,9 @@ class Changes:
         """New versions, or images where no version is told, in order of time."""
         first_ns: dict[int, int] = {}
         for columns in (window.spans, window.logs, window.points):
-            codes, at = np.unique(columns.resource[::-1], return_index=True)
-            times = columns.time_ns[::-1][at]  # the first of each: columns are sorted by time
-            for code, time_ns in zip(codes.tolist(), times.tolist(), strict=True):
+            found = sent(columns.resource)
+            times = columns.time_ns[found.first]  # columns are sorted by time
+            for code, time_ns in zip(found.resource.tolist(), times.tolist(), strict=True):
                 first_ns[code] = min(time_ns, first_ns.get(code, time_ns))
         for code, time_ns in sorted(first_ns.items(), key=lambda each: (each[1], each[0])):
             resource = self._resources[code]

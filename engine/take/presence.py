@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from engine.records import F64, I64, MINUTE_NS, ServiceStatus, Window
 from engine.strings import Resources
+from engine.take.senders import sent
 
 #: Minutes with items after which a service counts as learnt: with half as many, two causes of three are named right (engine/README.md).
 READY_MINUTES = 10
@@ -47,11 +49,13 @@ class Presence:
         for signal, columns in (("spans", window.spans), ("logs", window.logs), ("points", window.points)):
             if not len(columns.time_ns):
                 continue
-            minutes = columns.time_ns // MINUTE_NS
-            pairs, at, counts = np.unique(minutes[::-1] << 32 | columns.resource[::-1], return_index=True, return_counts=True)
-            times = columns.time_ns[::-1][at]  # the latest of each: columns are sorted by time
-            for pair, time_ns, count in zip(pairs.tolist(), times.tolist(), counts.tolist(), strict=True):
-                self._add(pair & 0xFFFFFFFF, signal, time_ns, count)
+            minutes = columns.time_ns // MINUTE_NS  # sorted, as the times are
+            cuts = [0, *(np.flatnonzero(np.diff(minutes)) + 1).tolist(), len(minutes)]
+            for start, end in pairwise(cuts):
+                times = columns.time_ns[start:end]
+                found = sent(columns.resource[start:end])
+                for code, count, last in zip(found.resource.tolist(), found.items.tolist(), times[found.last].tolist(), strict=True):
+                    self._add(code, signal, last, count)
 
     def _add(self, code: int, signal: str, time_ns: int, count: int) -> None:
         resource = self._resources[code]

@@ -13,8 +13,11 @@ from engine.records import I32, I64, SEVERITY_ERROR, SEVERITY_WARN, Bool, Change
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.columns import select
+from engine.take.keys import KeyTable
 
 KEYS_CAP = 16384
+KEY_BITS = 20  # of a text's code, beside its slot
+LOOKED_UP = 65536  # (resource, level, text) remembered a kind
 ROWS_KEPT = 200_000  # (minute, text) pairs
 SLOT_NS = 10_000_000_000
 
@@ -71,6 +74,7 @@ class Texts:
         self.senders: set[str] = set()  # services that sent anything; as bounded as the resources are
         self._strings, self._resources, self._keep_ns, self._cap = strings, resources, settings.changes_ns, cap
         self._keys: dict[tuple[str, int, int, int], int] = {}
+        self._seen = {kind: KeyTable(LOOKED_UP) for kind in TextKind}  # (resource, level, text), packed
         self._known: list[tuple[str, int, int, int]] = []
         self._first_ns: list[int] = []
         self._rows: deque[_Rows] = deque()
@@ -82,7 +86,7 @@ class Texts:
     def take(self, window: Window) -> None:
         """Count a window's records and failed spans."""
         for columns in (window.spans, window.logs, window.points):
-            self.senders.update(self._resources[code].service for code in np.unique(columns.resource).tolist())
+            self.senders.update(self._resources[code].service for code in np.flatnonzero(np.bincount(columns.resource)).tolist())
         none = np.zeros(0, np.int64)
         codes, time_ns = self._logs(window.logs) if len(window.logs.time_ns) else (none, none)
         failed = np.flatnonzero(window.spans.status == Status.ERROR)
@@ -90,8 +94,8 @@ class Texts:
         key, time_ns = np.concatenate([codes, more]), np.concatenate([time_ns, when_ns])
         key, time_ns = key[key >= 0], time_ns[key >= 0]
         if len(key):
-            pair, count = np.unique(np.stack([time_ns // SLOT_NS * SLOT_NS, key]), axis=1, return_counts=True)
-            self._rows.append(_Rows(pair[0], pair[1], count.astype(np.int64)))
+            pair, count = np.unique(time_ns // SLOT_NS << KEY_BITS | key, return_counts=True)
+            self._rows.append(_Rows((pair >> KEY_BITS) * SLOT_NS, pair & ((1 << KEY_BITS) - 1), count.astype(np.int64)))
             self._held += len(count)
         while self._rows and (self._held > ROWS_KEPT or self._rows[0].slot_ns.max() < window.end_ns - self._keep_ns):
             self._held -= len(self._rows.popleft().key)
@@ -147,14 +151,18 @@ class Texts:
         if not len(rows):
             return result
         packed = (resource[rows].astype(np.int64) << 40) | (level[rows] << 34) | text[rows]
-        distinct, first, position = np.unique(packed, return_index=True, return_inverse=True)
-        earliest = np.full(len(distinct), np.iinfo(np.int64).max)
-        np.minimum.at(earliest, position.reshape(-1), time_ns[rows])
-        codes = np.zeros(len(distinct), np.int64)
-        for place, at in enumerate(rows[first].tolist()):
+        seen = self._seen[kind]
+        if len(seen) >= seen.cap:
+            seen.clear()
+        found = seen.intern(packed)
+        first = np.full(len(seen) + 1, -1, np.int64)  # the last place is of rows that found none
+        first[found[::-1]] = np.arange(len(found))[::-1]  # of equal places the last write stays: rows are sorted by time
+        codes = np.full(len(first), -1, np.int64)
+        for place in np.flatnonzero(first[:-1] >= 0).tolist():
+            at = int(rows[first[place]])
             service = self._resources[int(resource[at])].service
-            codes[place] = self._code((service, int(kind), int(level[at]), int(text[at])), int(earliest[place]))
-        result[rows] = codes[position.reshape(-1)]
+            codes[place] = self._code((service, int(kind), int(level[at]), int(text[at])), int(time_ns[at]))
+        result[rows] = codes[found]
         return result
 
     def _code(self, row: tuple[str, int, int, int], time_ns: int) -> int:
