@@ -113,9 +113,7 @@ class Moments:
         old_n, old_mean, old_squares = self.columns[:, block.subject]
         total = old_n + block.n
         shift = block.mean - old_mean
-        merged = np.stack(
-            [total, old_mean + shift * block.n / total, old_squares + block.squares + shift**2 * old_n * block.n / total]
-        )
+        merged = np.stack([total, old_mean + shift * block.n / total, old_squares + block.squares + shift**2 * old_n * block.n / total])
         merged[[0, 2]] *= np.minimum(1, MEMORY / total)
         self.columns[:, block.subject] = merged
         self._parents = None
