@@ -16,7 +16,7 @@ help:
 	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
 	@echo 'make test    every test (those that need otelcol, prometheus, ... on PATH are skipped without them)'
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
-	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2), then embeddings'
+	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
 	@echo 'make quiet   synthetic days on which nothing is wrong, and the same with planted faults; writes docs/quiet.md (a quarter of an hour)'
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'
@@ -56,7 +56,6 @@ types: $(STAMP)
 
 eval: $(STAMP)
 	$(BIN)/whence eval $(RECORDINGS) --jobs $(JOBS) --report docs/accuracy.md
-	@$(MAKE) --no-print-directory embeddings
 
 quiet: $(STAMP)
 	$(BIN)/python -m exporter.evaluate.quiet $(RECORDINGS) --jobs $(JOBS) --report docs/quiet.md

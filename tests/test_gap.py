@@ -31,6 +31,14 @@ def test_when_all_calls_of_a_service_are_slow_it_is_the_service_and_not_those_it
     assert z[HOST, 1] > z[NET, 4]
 
 
+def test_without_explaining_away_a_call_is_charged_to_both_ends() -> None:
+    edges = keys([(0, 1, 2.0), (1, 2, 2.0), (1, 3, 2.0), (1, 4, 2.0), (0, 2, 0.0), (0, 3, 0.0)])
+    selfs, traces = keys([(1, 1, 1.5), (2, 2, 0.0), (3, 3, 0.0)]), np.full(5, 50.0)
+    away, bare = hypotheses(edges, selfs, traces, 5), hypotheses(edges, selfs, traces, 5, most=0.0)
+    assert bare[NET, 4] > 1.5 * away[NET, 4], "what its caller explains stays with it"
+    assert (bare >= away - 1e-9).all()
+
+
 def test_a_service_that_is_slow_for_all_its_callers_is_itself_slow() -> None:
     edges = keys([(0, 3, 2.0), (1, 3, 2.0), (2, 3, 2.0), (0, 4, 0.0), (1, 4, 0.0), (2, 4, 0.0)])
     z = hypotheses(edges, keys([(0, 0, 0.0), (3, 3, 0.0)]), np.full(5, 50.0), 5)

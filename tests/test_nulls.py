@@ -9,6 +9,7 @@ import pytest
 
 from engine.records import MINUTE_NS, ChangeType, ConfigChange
 from engine.settings import EngineSettings
+from exporter.evaluate.ablation import STEPS
 from exporter.evaluate.nulls import NullAnswer, Nulls, changes_of, outcome, partners, variants
 from exporter.evaluate.stream import Answers, Question, stream
 from exporter.evaluate.truth import Truth, load
@@ -70,6 +71,11 @@ def test_without_its_guilty_change_no_innocent_one_is_named(answers: Answers, in
     assert answers.explained[fault.case].change in guilty
     said = {name: outcome(name, one, guilty) for name, one in answers.nulls[fault.case].items()}
     assert said == {"removed": "nobody", "moved": "nobody", "foreign": "nobody", "added": "right"}
+
+
+def test_every_step_of_the_ranking_is_scored(answers: Answers, incidents: list[Truth]) -> None:
+    scores = answers.plain[incidents[0].faults[0].case]
+    assert all(scores[step] for step in STEPS)
 
 
 def test_asking_what_if_changes_no_answer(answers: Answers, incidents: list[Truth]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -213,6 +214,14 @@ def test_faults_come_after_an_hour_and_leave_time_between_them() -> None:
     assert plan[0].start_ns >= START_NS + HOUR_NS
     assert min(later.start_ns - one.end_ns for one, later in pairwise(plan)) >= 20 * MINUTE_NS
     assert set(Counter(one.kind for one in plan).values()) <= {9, 10}
+
+
+def test_short_stretches_are_drawn_from_again_and_again(pool: Pool) -> None:
+    short = replace(pool, stretches=((T0, T0 + 7 * MINUTE_NS + 30 * SECOND_NS),))
+    points = day(short).hour(START_NS).points
+    assert points is not None
+    minutes = Counter(((points.time_ns - START_NS) // MINUTE_NS).tolist())
+    assert minutes == dict.fromkeys(range(60), 6), "three services, two gauges each, every minute"
 
 
 def test_services_of_the_pool_have_one_instance_and_a_version(pool: Pool) -> None:

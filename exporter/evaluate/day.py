@@ -57,11 +57,16 @@ class Day:
         """Telemetry of [start, start + 1 h), spans and records trace by trace."""
         copies, starts = self._slow_arrivals(start_ns) if self.pool.slow else self._arrivals(start_ns)
         spans, logs, links = self._traces(copies, starts)
-        hours = [self._metrics(at, METRICS_BLOCK_NS) for at in range(start_ns, start_ns + HOUR_NS, METRICS_BLOCK_NS)]
-        points = joined([self._metrics(start_ns, HOUR_NS)] if self.pool.slow else hours, PointColumns)
         end_ns = start_ns + HOUR_NS
+        step_ns = HOUR_NS if self.pool.slow else self._metrics_block_ns()
+        points = joined([self._metrics(at, min(step_ns, end_ns - at)) for at in range(start_ns, end_ns, step_ns)], PointColumns)
         changes = tuple(change for change in self.routine.changes if start_ns <= change.time_ns < end_ns)
         return Batch(spans=spans, logs=logs, points=points, links=links, changes=changes)
+
+    def _metrics_block_ns(self) -> int:
+        """Half an hour, or as many whole minutes as the longest quiet stretch has."""
+        longest = max((end - start for start, end in self.pool.stretches), default=0)
+        return max(MINUTE_NS, min(METRICS_BLOCK_NS, longest // MINUTE_NS * MINUTE_NS))
 
     def _arrivals(self, start_ns: int) -> tuple[I64, I64]:
         """Trace numbers and start times: blocks in random order, as many traces of each 10 s as Poisson says."""
@@ -91,10 +96,10 @@ class Day:
         return own, self.pool.start_ns[own] - hour + start_ns
 
     def _same_hour(self, start_ns: int) -> int:
-        """Start of a recorded hour, at most an hour off by the clock, chosen for this hour of the day (the same each time it is asked)."""
+        """Start of a recorded hour, at most an hour off by the clock where there is one, the same each time it is asked."""
         first, last = self.pool.stretches[0][0], self.pool.stretches[-1][1]
         hours = range(-(-first // HOUR_NS), last // HOUR_NS)
-        near = [hour for hour in hours if (hour - start_ns // HOUR_NS + 1) % 24 <= 2]
+        near = [hour for hour in hours if (hour - start_ns // HOUR_NS + 1) % 24 <= 2] or [*hours]
         return near[int(np.random.default_rng(start_ns // HOUR_NS).integers(len(near)))] * HOUR_NS
 
     def _traces(self, copies: I64, starts: I64) -> tuple[SpanColumns, LogColumns, LinkColumns]:
@@ -150,9 +155,9 @@ class Day:
         if pool.slow:
             from_ns = self._same_hour(start_ns)
         else:
-            room = np.array([max(0, end - start - length_ns) for start, end in pool.stretches], np.float64)
+            room = np.array([max(0, end - start - length_ns + 1) for start, end in pool.stretches], np.float64)
             stretch = int(self.rng.choice(len(room), p=room / room.sum()))
-            from_ns = int(self.rng.integers(pool.stretches[stretch][0], pool.stretches[stretch][1] - length_ns)) // MINUTE_NS * MINUTE_NS
+            from_ns = pool.stretches[stretch][0] + int(self.rng.integers(int(room[stretch]))) // MINUTE_NS * MINUTE_NS
         a, b = np.searchsorted(pool.points.time_ns, [from_ns, from_ns + length_ns])
         points = chosen(pool.points, np.arange(a, b))
         value = points.value if pool.slow else self._on_level(points)

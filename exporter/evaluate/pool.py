@@ -12,7 +12,7 @@ from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
 from exporter.evaluate.columns import chosen, joined, joined_batches, part
 from exporter.evaluate.truth import Quiet, Truth
-from exporter.recording import lines, span_of_time
+from exporter.recording import RecordingError, lines, span_of_time
 
 #: A trace counts if it began this long before its stretch ended: then all of it was recorded in the stretch.
 WHOLE_NS = 10 * SECOND_NS
@@ -55,7 +55,7 @@ class Pool:
 def read(truths: Sequence[Truth]) -> Pool:
     """The pool of one system's recordings: traces of all of them, metrics of the one with the longest quiet.
 
-    Raises: RecordingError as `lines`; ValueError if they hold neither.
+    Raises: RecordingError as `lines`, and if the quiet stretches hold neither, or less than a minute (an hour, where they are slow).
     """
     strings, resources = Strings(), Resources()
     longest = max(truths, key=lambda truth: sum(one.end_ns - one.start_ns for one in truth.quiet))
@@ -91,7 +91,9 @@ def read(truths: Sequence[Truth]) -> Pool:
     assert whole.logs is not None
     assert whole.links is not None
     if not len(whole.spans.time_ns) and not len(metrics.time_ns):
-        raise ValueError("the quiet stretches of the recordings hold neither spans nor metrics")
+        raise RecordingError(f"{longest.recording}: its quiet stretches hold neither spans nor metrics")
+    if max(end - start for start, end in stretches) < (2 * HOUR_NS if slow else MINUTE_NS):
+        raise RecordingError(f"{longest.recording}: its quiet stretches are too short to draw from")
     trace, starts = traces_of(whole.spans)
     intervals = tuple(stretch for truth in truths for stretch in union(truth.quiet))
     complete = np.array([any(a <= start < b - (0 if slow else WHOLE_NS) for a, b in intervals) for start in starts.tolist()], bool)
