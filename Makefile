@@ -21,6 +21,8 @@ help:
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'
 	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
+	@echo 'make bench   what a span costs beside a Collector, Rotel and the naive way; writes docs/performance.md (BENCH="--json FILE")'
+	@echo 'make soak    twenty minutes at half load, plotted       make bench-memory   100 million spans of 200 services'
 
 install: $(STAMP)
 
@@ -69,3 +71,14 @@ embeddings: $(STAMP)
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find engine exporter tests -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: bench soak bench-memory
+
+bench: $(STAMP)
+	@$(BIN)/python -m tests.bench.performance --report docs/performance.md $(BENCH)
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.bench.soak --report docs/performance-soak.svg
+
+bench-memory: $(STAMP)
+	@$(BIN)/python -m tests.bench.memory

@@ -100,8 +100,12 @@ class EngineThread:
 
     def _guarded(self, step: Callable[[], list[Incident]]) -> None:
         """One step of the engine: a bug costs its batch, not the process. It is logged when it is new, and counted."""
+        closed_ns, began = self.engine.snapshot.watermark_ns, time.monotonic()
         try:
-            self._after(step())
+            published = step()
+            if self.engine.snapshot.watermark_ns > closed_ns:
+                self.metrics.observe("rca_engine_window_close_seconds", time.monotonic() - began)
+            self._after(published)
         except Exception as error:
             self.metrics.count("rca_engine_errors_total")
             kind = f"{type(error).__name__}: {error}"

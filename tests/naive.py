@@ -1,4 +1,4 @@
-"""Slow obvious versions of what the engine does in columns, to compare with."""
+"""Slow obvious versions of what the engine does in columns, to compare with. The usual way as a whole, as a server: tests.naive_path."""
 
 from __future__ import annotations
 

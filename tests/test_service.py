@@ -254,6 +254,16 @@ def test_what_was_accepted_before_the_stop_is_worked_off(tmp_path: Path) -> None
     assert service.intake.in_flight_bytes == 0
 
 
+def test_only_steps_that_close_a_window_count_as_such(tmp_path: Path) -> None:
+    service = Service(loaded(tmp_path), load=lambda: loaded(tmp_path), stdout=io.BytesIO())
+    service.start()
+    endpoint = service.listening["http"]
+    for seconds in (0, 1, 2, 40, 40):  # at 40 s windows are known to be over
+        assert call(f"http://{endpoint}/v1/traces", spans("cart", NOW_NS - 60 * SECOND_NS + seconds * SECOND_NS))[0] == 200
+    assert service.stop()
+    assert service.metrics.registry.get_sample_value("rca_engine_window_close_seconds_count") == 1
+
+
 def test_a_broken_batch_costs_only_itself(service: Service) -> None:
     good = decode_json(spans("cart", NOW_NS, 5), service.strings, service.resources)
     assert good.spans is not None
