@@ -178,6 +178,32 @@ def test_people_are_paged_when_users_feel_it_and_the_service_is_learnt():
     assert not any(incident.page for incident in Story(learning={"cart": 1.0}).run(0, 800, fault("cart", 300, 600)).published)
 
 
+def row(z, first=300, last=600):
+    """Evidence of one row of a slow series, told by every step until the next row comes."""
+
+    def tell(second):
+        slow = seen("cart", Family.METRIC, z, subject="latency seen at web", user_visible=True, observed=9.0, expected=1.0, end_s=first)
+        return [slow] if first <= second < last else []
+
+    return tell
+
+
+@pytest.mark.parametrize(("rows", "pages"), [([5.0], False), ([5.0, 5.0], True), ([5.0, 0.0], False), ([9.0], True)])
+def test_one_row_of_a_slow_series_pages_nobody_unless_it_is_far_beyond(rows, pages):
+    tell = both(*(row(z, 300 + 300 * number, 600 + 300 * number) for number, z in enumerate(rows) if z))
+    story = Story(learning={"cart": 1.0}).run(0, 1500, tell)
+    assert len(story.openings()) == 1
+    assert any(incident.page for incident in story.published) is pages
+
+
+def test_what_has_no_telemetry_of_its_own_is_learnt_when_its_callers_are():
+    tell = fault("orders-db", 300, 600, family=Family.GAP, peer="cart", user_visible=True)
+    edges = (*EDGES, *calls("cart>orders-db"))
+    assert any(incident.page for incident in Story(edges, {"cart": 1.0}).run(0, 800, tell).published)
+    assert not any(incident.page for incident in Story(edges, {"cart": 0.5}).run(0, 800, tell).published)
+    assert not any(incident.page for incident in Story(edges, {}).run(0, 800, tell).published)
+
+
 def test_errors_page_without_learning():
     story = Story(learning={}).run(0, 800, fault("cart", 300, 600, family=Family.ERROR, user_visible=True))
     assert any(incident.page for incident in story.published)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from engine.judge.correlate import Links
 from engine.judge.detect import Detector
-from engine.judge.live import Live, entry, severity_of, signature, worth_a_page
+from engine.judge.live import Live, entry, lasts, severity_of, signature, worth_a_page
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, Severity
 from engine.settings import EngineSettings
 
@@ -19,7 +19,6 @@ PLACES = 3  # services an incident may be about
 PLACE_PROBABILITY = 0.1
 PLACE_NATS = 4.6  # ln 100: and not that much quieter than the first
 HISTORY_MOST = 50
-PAGE_AFTER_NS = 30 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
 DISMISSED_MOST = 100
 
@@ -51,6 +50,14 @@ def places(finding: Finding) -> set[str]:
     return {cause.service for cause in likely if cause.score**2 / 2 >= least}
 
 
+def is_learnt(finding: Finding, learning: Mapping[str, float]) -> bool:
+    """True if the root's usual behaviour is known; of a root that sends nothing itself, that of all who tell of it."""
+    if finding.root in learning:
+        return learning[finding.root] >= 1.0
+    tellers = {item.peer for item in finding.evidence if item.service == finding.root and item.peer}
+    return bool(tellers) and all(learning.get(teller, 0.0) >= 1.0 for teller in tellers)
+
+
 class Conclusions:
     """Concludes incidents; remembers the pages that people dismissed in the last day."""
 
@@ -70,7 +77,6 @@ class Conclusions:
         live.concluded_for = signature(live, step.loud)
         live.places |= places(finding)
         severity = max(old.severity, severity_of(step.evidence, live.places, step.links), key=RANK_OF.__getitem__)
-        lasts = now_ns - old.onset_ns >= PAGE_AFTER_NS
         history = old.history
         if finding.root != old.finding.root or state is not IncidentState.UPDATED:
             history = (*history, entry(now_ns, f"{state.value}: {finding.root or 'no cause yet'} ({finding.confidence:.0%})"))
@@ -82,7 +88,7 @@ class Conclusions:
             published_ns=now_ns,
             finding=finding,
             resolved_ns=None,
-            page=old.page or (lasts and severity is not Severity.INFO and self._page(finding, step)),
+            page=old.page or (lasts(live, now_ns) and severity is not Severity.INFO and self._page(finding, step)),
             history=history[-HISTORY_MOST:],
         )
         return live.incident
@@ -93,5 +99,5 @@ class Conclusions:
         return max((z / self._detector.threshold(Family(family)) for family, z in families), default=0.0)
 
     def _page(self, finding: Finding, step: Step) -> bool:
-        ready = step.learning is None or step.learning.get(finding.root, 0.0) >= 1.0
+        ready = step.learning is None or is_learnt(finding, step.learning)
         return worth_a_page(finding, ready=ready, strict=any(step.now_ns - dismissed_ns < DAY_NS for dismissed_ns in self.dismissed_ns))

@@ -15,7 +15,7 @@ from typing import Any
 from engine.judge.conclusion import HISTORY_MOST, Conclude, Conclusions, Step
 from engine.judge.correlate import GAP_NS, Links, components
 from engine.judge.detect import Departure, Detector, is_bad
-from engine.judge.live import TOGETHER_NS, Live, differs, entry, live_of, live_plain, opened, same, signature, traces_of
+from engine.judge.live import TOGETHER_NS, Live, differs, entry, live_of, live_plain, moment, opened, same, signature, traces_of
 from engine.judge.rank import family_z, scores
 from engine.records import MINUTE_NS, SECOND_NS, Evidence, Family, Incident, IncidentState, TopologyEdge
 from engine.settings import EngineSettings
@@ -63,7 +63,7 @@ class Incidents:
         ratios = self._ratios(evidence)
         links, traces = Links(edges), traces_of(evidence)
         loud = scores(family_z([one.evidence for one in departures], edges))
-        self._follow(ratios, set(loud), now_ns)
+        self._follow(ratios, departures, now_ns)
         news: list[Live] = []
         for part in components(loud, links, traces):
             leader = min(part, key=lambda service: (-loud[service], service))
@@ -128,8 +128,9 @@ class Incidents:
                 ratios[item.service] = max(ratios.get(item.service, 0.0), item.z / thresholds[item.family])
         return ratios
 
-    def _follow(self, ratios: Mapping[str, float], departing: set[str], now_ns: int) -> None:
+    def _follow(self, ratios: Mapping[str, float], departures: Sequence[Departure], now_ns: int) -> None:
         """Strength and last departure of every incident. What people dismissed stays dismissed until it has been quiet."""
+        departing = {one.evidence.service for one in departures}
         for live in self._past:
             if live.dismissed and live.places & departing and now_ns - live.departed_ns < self.settings.incident_quiet_ns:
                 live.departed_ns = now_ns
@@ -139,6 +140,7 @@ class Incidents:
             live.carried = {service for service in live.carried if ratios.get(service, 0.0) >= CALM}
             if live.places & departing:
                 live.departed_ns = now_ns
+                live.seen_ns = (live.seen_ns[0], max(live.seen_ns[1], moment(departures, live.places, now_ns)))
                 if live.strength >= STRONG * live.peak:
                     live.span_end_ns = now_ns
 
@@ -179,13 +181,17 @@ class Incidents:
             if ratio > live.peak and now_ns - live.began_ns <= MOVE_NS:
                 return self._move(live, leader, part, ratio, onset_ns, now_ns)
             split_from = live.incident.id
-        return self._open(leader, part, held[0].evidence, onset_ns, now_ns, split_from)
+        new = self._open(leader, part, held[0].evidence, onset_ns, now_ns, split_from)
+        if new is not None:
+            new.peak, new.seen_ns = ratio, (moment(departures, new.places, now_ns),) * 2
+        return new
 
     def _move(self, live: Live, leader: str, part: frozenset[str], ratio: float, onset_ns: int, now_ns: int) -> Live:
         """A young incident turns out to be the harbinger of a louder one: it goes on as that one's."""
         live.places, live.peak, live.strength, live.streak = {leader}, ratio, ratio, {}
         live.members |= part
         live.span_end_ns = live.departed_ns = live.began_ns = now_ns
+        live.seen_ns = now_ns, now_ns
         live.incident = replace(live.incident, state=IncidentState.UPDATED, onset_ns=onset_ns, moved=True)
         return live
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.judge.correlate import Links
-from engine.judge.detect import AT_ONCE
+from engine.judge.detect import AT_ONCE, Departure
 from engine.judge.plain import from_plain, to_plain
 from engine.judge.words import AFFECTED_Z, clock
 from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, Incident, IncidentState, Severity
@@ -17,6 +17,10 @@ from engine.records import SECOND_NS, Attribution, Evidence, Family, Finding, In
 CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critical
 CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
 TOGETHER_NS = 120 * SECOND_NS  # incidents that began within this and have one root are one
+PAGE_AFTER_NS = 30 * SECOND_NS
+DECISIVE = 2.0  # times the threshold, at which one row of a slow series is enough for a page
+#: Families that are computed anew only when a row of their series comes.
+SLOW = frozenset({Family.METRIC})
 TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
 
 #: The finding of an incident before it was concluded for the first time.
@@ -40,6 +44,7 @@ class Live:
     streak: dict[str, int] = field(default_factory=dict)  # steps that another service led, by service
     dismissed: bool = False  # people said that it was none
     carried: set[str] = field(default_factory=set)  # symptoms that began while it was strong, and have not been calm since
+    seen_ns: tuple[int, int] = (0, 0)  # when its places departed first and last: of slow series by the row, else by the step
 
 
 def opened(incident_id: str, environment: str, onset_ns: int, now_ns: int) -> Incident:
@@ -64,7 +69,7 @@ def live_plain(live: Live) -> dict[str, Any]:
 
 def live_of(plain: Mapping[str, Any]) -> Live:
     """The live incident that `live_plain` made."""
-    made = {"incident", "places", "members", "concluded_for", "streak", "carried"}
+    made = {"incident", "places", "members", "concluded_for", "streak", "carried", "seen_ns"}
     rest = {key: value for key, value in plain.items() if key not in made}
     return Live(
         incident=from_plain(Incident, plain["incident"]),
@@ -73,6 +78,7 @@ def live_of(plain: Mapping[str, Any]) -> Live:
         concluded_for=tuple(plain["concluded_for"]),
         streak=dict(plain["streak"]),
         carried=set(plain.get("carried", ())),
+        seen_ns=tuple(plain.get("seen_ns", (0, 0))),
         **rest,
     )
 
@@ -104,6 +110,23 @@ def same(earlier: Incident, later: Incident) -> bool:
     if (earlier.opened_ns, earlier.id) >= (later.opened_ns, later.id) or not earlier.finding.root:
         return False
     return earlier.finding.root == later.finding.root and abs(earlier.onset_ns - later.onset_ns) <= TOGETHER_NS
+
+
+def moment(departures: Sequence[Departure], places: set[str], now_ns: int) -> int:
+    """When what departs at the places was seen: now, or the start of its row where slow series alone depart; 0 if nothing does.
+
+    A row of five minutes stands for five minutes, however many steps look at it.
+    """
+    here = [one.evidence for one in departures if one.evidence.service in places]
+    if any(item.family not in SLOW for item in here):
+        return now_ns
+    return max((item.start_ns for item in here), default=0)
+
+
+def lasts(live: Live, now_ns: int) -> bool:
+    """True if the incident was seen for half a minute: in steps, or in a second row of a slow series; a row far beyond needs no second."""
+    first, last = live.seen_ns
+    return now_ns - live.incident.onset_ns >= PAGE_AFTER_NS and (last > first or live.peak >= DECISIVE)
 
 
 def traces_of(evidence: Sequence[Evidence]) -> dict[str, frozenset[str]]:
