@@ -283,6 +283,7 @@ class Evidence:
     user_visible: bool = False
     signal: str = ""  # traces, logs or metrics it was seen in; "": the family's usual one
     instance: str = ""  # the only instance of the service that shows it; "": several or unknown
+    zone: str = ""  # the only zone of the service that shows it, where there are others; "": several or unknown
 
     @property
     def score_nats(self) -> float:
@@ -367,7 +368,7 @@ class Finding:
     edges: tuple[CausalEdge, ...] = ()
     chain: tuple[str, ...] = ()  # from the cause to what users see, in sentences
     stability: tuple[str, ...] = ()  # what the answer would be without its strongest pieces
-    scope: str = "service"  # instance, service, namespace, zone
+    scope: str = "service"  # instance, service, namespace, zone, infrastructure
     title: str = ""
     action: str = ""
 

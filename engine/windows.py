@@ -99,6 +99,7 @@ class Spans:
 
     time_ns: I64  # [n] end
     service: I32  # [n]
+    resource: I32  # [n] who sent it
     operation: I32  # [n] code of Codes.operations
     trace: I32  # [n] position in trace_hi, trace_lo
     parent: I32  # [n]
@@ -147,6 +148,7 @@ class Spans:
         return cls(
             time_ns=spans.time_ns,
             service=joined.service,
+            resource=spans.resource,
             operation=operation,
             trace=joined.trace.astype(np.int32),
             parent=joined.parent.astype(np.int32),

@@ -118,11 +118,29 @@ def test_affected_services_show_it_and_the_root_comes_first():
 
 def test_many_unrelated_services_at_once_are_infrastructure():
     finding = find([seen(f"s{number}", z=8.0 + number / 10) for number in range(4)], edges=())
-    assert (finding.scope, finding.cause_type) == ("zone", "infrastructure")
+    assert (finding.scope, finding.cause_type) == ("infrastructure", "infrastructure")
     shop = [seen(f"shop/s{number}") for number in range(4)]
     assert find(shop, edges=calls("bank/a>bank/b")).scope == "namespace"
     assert find([seen("cart", instance="cart-1")]).scope == "instance"
     assert find([seen("cart", instance="cart-1"), seen("cart", Family.GAP, instance="cart-2")]).scope == "service"
+
+
+def test_one_instance_alone_is_its_pod_or_host_not_the_code():
+    finding = find([seen("cart", Family.SELF_TIME, 9.0, instance="cart-1"), seen("cart", Family.FLOW, 4.0)])
+    assert (finding.scope, finding.cause_type) == ("instance", "infrastructure")
+    assert "Of the instances of cart only cart-1 shows it." in finding.chain
+    assert finding.action.startswith("Look at cart-1 of cart first")
+    assert find([seen("cart", Family.SELF_TIME, 9.0), seen("cart", Family.FLOW, 4.0)]).scope == "service"
+
+
+def test_everything_in_a_zone_is_the_zone():
+    edges = calls("web>cart")
+    zone = [seen(name, Family.GAP, 8.0, zone="eu-1") for name in ("web", "cart", "mail")]
+    assert (find(zone, edges=edges).scope, find(zone, edges=edges).cause_type) == ("zone", "infrastructure")
+    elsewhere = [*zone[:2], seen("mail", Family.GAP, 8.0, zone="eu-2")]
+    assert find(elsewhere, edges=edges).scope == "service"
+    linked = [seen(name, Family.GAP, 8.0, zone="eu-1") for name in ("web", "cart")]
+    assert find(linked, edges=edges).scope == "service"
 
 
 def test_what_the_answer_rests_on_is_said():

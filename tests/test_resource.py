@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.evidence.resource import utilisation_evidence
-from engine.records import SECOND_NS, Evidence
+from engine.records import SECOND_NS, Evidence, Resource
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.points import SeriesStore
@@ -43,6 +43,29 @@ def test_the_service_whose_gauge_rose_is_charged_with_numbers():
     assert found["cart"].observed == pytest.approx(0.9)
     assert found["cart"].expected == pytest.approx(0.05, abs=0.005)
     assert "90.0%" in found["cart"].sentence
+
+
+@pytest.mark.parametrize(("peaks", "instance"), [((90.0, 5.0), "cart-0"), ((90.0, 80.0), ""), ((90.0,), "")])
+def test_the_only_instance_whose_gauge_rose_is_named(peaks, instance):
+    random = np.random.default_rng(1)
+    points = [
+        Point(
+            DAY + 60 * minute,
+            "cpu.usage",
+            peak if minute >= MINUTES - 2 else 5 + random.normal(),
+            unit="%",
+            resource=Resource(service="cart", pod=f"cart-{at}"),
+        )
+        for minute in range(MINUTES)
+        for at, peak in enumerate(peaks)
+    ]
+    strings, resources = Strings(), Resources()
+    store = SeriesStore(strings, resources, EngineSettings())
+    store.take(window(points, strings, resources))
+    end = (DAY + 60 * MINUTES) * SECOND_NS
+    (found,) = utilisation_evidence(store, end - 120 * SECOND_NS, end)
+    assert found.z > 6
+    assert found.instance == instance
 
 
 def test_what_all_show_is_nobodys():

@@ -18,6 +18,7 @@ IDLE_SHARE: Final = 0.1  # added before the logarithm: below it, a rise is noise
 LEAST_SCALE: Final = 0.25  # of the logarithm
 SHARED: Final = 0.2  # share of equal values above which a metric belongs to the host
 SHARED_SLOTS: Final = 60  # before the window, whose values are compared for it
+ELSEWHERE: Final = 0.3  # of the z of an instance, which others of its service may have, for it to be the only one
 LEAST_Z: Final = 0.01  # below it nothing is said
 
 
@@ -76,9 +77,16 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
                 n=int(np.isfinite(history[row]).sum()),
                 unit="1",
                 sentence=f"{key.metric}{where} peaked at {most:.1%}, usually {usual:.1%} in the 6 hours before.",
+                instance=key.instance if alone(z, row, (metrics == metrics[row]) & (services == services[row]) & usable) else "",
             )
         )
     return found
+
+
+def alone(z: F64, row: int, peers: Bool) -> bool:
+    """True if there are several peers, and none but the row has more than .3 of its z."""
+    others = peers & (np.arange(len(z)) != row)
+    return bool(others.any() and (z[others] <= ELSEWHERE * z[row]).all())
 
 
 def begins(at: I64, time: I64, count: int) -> I64:

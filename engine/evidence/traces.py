@@ -15,6 +15,7 @@ from engine.evidence.flow import flow, score
 from engine.evidence.gap import gap
 from engine.evidence.latency import latency
 from engine.evidence.names import Names
+from engine.evidence.place import placed
 from engine.evidence.rate import Load, entry_load, rate
 from engine.evidence.self_time import self_time
 from engine.normal.history import Baseline, History
@@ -42,7 +43,7 @@ class Traces:
         self.ring = Ring(keep_ns=settings.keep_ns + settings.sliding_ns)
         self.history = History(self.codes, settings)
         self.names = Names(strings, self.templates, self.codes)
-        self._strings = strings
+        self._strings, self._resources = strings, resources
         self._settings = settings
         self._slots: set[int] = set()  # slots of time that had log records
         self._preview: tuple[int | None, Spans] | None = None
@@ -88,6 +89,7 @@ class Traces:
             *rate(now, baseline.levels, self.codes, self.names),
             *found,
         ]
+        found = placed(now, shifts, found, self._resources, self.names)
         return felt(now, baseline.levels, self.codes, self.names, found)
 
     def under(self, settings: EngineSettings) -> Traces:

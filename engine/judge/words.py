@@ -25,6 +25,9 @@ from engine.records import (
 
 AFFECTED_Z = 3.0  # a service shows it from here on
 AFFECTED_MOST = 20
+MANY_OF_ZONE = 3
+#: Families that can tell instances apart.
+BY_INSTANCE = frozenset({Family.GAP, Family.SELF_TIME, Family.ERROR, Family.RESOURCE})
 MANY_UNRELATED = 4  # loud services without a call between them: something below them all
 LOAD_RATIO = 1.5  # requests at the entry, observed / expected, from which load is the cause when no change is
 TITLE_MOST = 120
@@ -94,10 +97,11 @@ def affected(evidence: Sequence[Evidence], root: str) -> tuple[str, ...]:
 
 
 def scope_of(evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], root: str) -> str:
-    """instance, service, namespace or zone.
+    """instance, service, namespace, zone or infrastructure: the narrowest that holds everything loud.
 
-    Four loud services and more of which no two are linked: the namespace if all are of one and others are not touched, else the zone.
-    One instance, if all loud evidence of the root names the same.
+    zone: three loud services and more, all of which show it in one and the same zone of several, two of them without a call between them;
+    four loud services and more of which no two are linked: the namespace if all are of one and others are not touched, else
+    infrastructure. instance: all loud evidence of the root that tells instances apart names the same one.
     """
     loud = [item for item in evidence if item.z >= AFFECTED_Z]
     services = sorted({item.service for item in loud})
@@ -106,12 +110,21 @@ def scope_of(evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], root: 
     for service in services:
         if not any(links.linked(service, other) for other in unrelated):
             unrelated.append(service)
+    zones = {item.zone for item in loud}
+    if len(services) >= MANY_OF_ZONE and len(unrelated) > 1 and len(zones) == 1 and "" not in zones:
+        return "zone"
     if len(unrelated) >= MANY_UNRELATED:
         namespaces = {service.partition("/")[0] if "/" in service else "" for service in services}
         known = {name.partition("/")[0] for edge in edges for name in (edge.caller, edge.callee)}
-        return "namespace" if len(namespaces) == 1 and "" not in namespaces and known - namespaces else "zone"
-    instances = {item.instance for item in loud if item.service == root}
-    return "instance" if len(instances) == 1 and "" not in instances else "service"
+        return "namespace" if len(namespaces) == 1 and "" not in namespaces and known - namespaces else "infrastructure"
+    return "instance" if instance_of(evidence, root) else "service"
+
+
+def instance_of(evidence: Sequence[Evidence], root: str) -> str:
+    """The only instance of the root that shows it; "" where several do, or it cannot be told."""
+    loud = [item for item in evidence if item.z >= AFFECTED_Z and item.service == root]
+    instances = {item.instance for item in loud if item.instance or (item.family in BY_INSTANCE and item.signal != "logs")}
+    return instances.pop() if len(instances) == 1 else ""
 
 
 def cause_type(
@@ -126,7 +139,7 @@ def cause_type(
     change = blamed(attribution)
     if change and (change.verdict is Verdict.CONFIRMED or change.change.id == attribution.answer):
         return "change"
-    if scope in {"zone", "namespace"}:
+    if scope in {"zone", "namespace", "infrastructure"}:
         return "infrastructure"
     if around.outside_host:
         return "dependency"
@@ -139,6 +152,8 @@ def cause_type(
     if root in virtual:
         return "dependency"
     loudest = Family(causes[0].families[0][0])
+    if scope == "instance" and loudest is not Family.RESOURCE:  # the others run the same code
+        return "infrastructure"
     if loudest is Family.RESOURCE or (loudest in {Family.SELF_TIME, Family.GAP} and families.get(Family.RESOURCE, 0.0) >= AFFECTED_Z):
         return "resource"
     if loudest in {Family.GAP, Family.ABSENCE}:
@@ -167,6 +182,8 @@ def chain(evidence: Sequence[Evidence], edges: Sequence[TopologyEdge], attributi
         )
     if root in best:
         sentences.append(_said(best[root]))
+    if instance := instance_of(evidence, root):
+        sentences.append(f"Of the instances of {root} only {instance} shows it.")
     shown = frozenset(item.service for item in evidence if item.z >= AFFECTED_Z or item.user_visible)
     upward = nearest_callers(shown | {root}, callers_of(edges))
     seen, here = {root}, root
@@ -227,6 +244,8 @@ def action(
         surge = next((_said(item) for item in evidence if _is_surge(item)), "")
         at = around.load_service or root
         return f"Scale {root} or limit the load: {surge or f'{at} gets {around.load_ratio:.1f} times its usual requests.'}"
+    if kind == "infrastructure" and (instance := instance_of(evidence, root)):
+        return f"Look at {instance} of {root} first, and at the host that it runs on; replace it if the others carry its load."
     if kind == "infrastructure":
         users = ", ".join(sorted({edge.caller for edge in edges if edge.callee == root})[:3])
         return f"Look at the network, host or node below {root} first" + (f", on the way from {users}." if users else ".")
