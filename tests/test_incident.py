@@ -124,6 +124,11 @@ def test_the_same_place_again_is_the_same_incident_reopened_with_a_new_onset():
     assert reopened.onset_ns // SECOND_NS >= 790
 
 
+def test_a_fault_that_returns_after_a_calm_step_is_reopened_however_soon():
+    story = Story().run(0, 1500, both(fault("cart", 300, 420), fault("cart", 555, 700)))
+    assert [state for _, state, _ in story.openings()] == ["open", "reopened"]
+
+
 def test_long_after_it_is_another_incident():
     story = Story().run(0, 4000, both(fault("cart", 300, 400), fault("cart", 3500, 3600)))
     assert [state for _, state, _ in story.openings()] == ["open", "open"]

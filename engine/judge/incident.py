@@ -183,7 +183,7 @@ class Incidents:
             split_from = live.incident.id
         new = self._open(leader, part, held[0].evidence, onset_ns, now_ns, split_from)
         if new is not None:
-            new.peak, new.seen_ns = ratio, (moment(departures, new.places, now_ns),) * 2
+            new.seen_ns = (moment(departures, new.places, now_ns),) * 2
         return new
 
     def _move(self, live: Live, leader: str, part: frozenset[str], ratio: float, onset_ns: int, now_ns: int) -> Live:
@@ -288,8 +288,12 @@ class Incidents:
 
     def _resolve(self, now_ns: int) -> list[Incident]:
         self._past = [live for live in self._past if now_ns - live.departed_ns <= self.settings.incident_reopen_ns]
-        quiet = [live for live in self._live if now_ns - live.departed_ns >= self.settings.incident_quiet_ns]
+        quiet = [live for live in self._live if live.departed_ns < now_ns and self._over(live, now_ns)]
         return [self._close(live, now_ns, "resolved") for live in quiet]
+
+    def _over(self, live: Live, now_ns: int) -> bool:
+        """Nothing departed for a minute, or its places were calm: then the whole sliding span shows next to nothing of it."""
+        return live.strength < CALM or now_ns - live.departed_ns >= self.settings.incident_quiet_ns
 
     def _close(self, live: Live, now_ns: int, why: str) -> Incident:
         self._live.remove(live)
