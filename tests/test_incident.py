@@ -183,6 +183,38 @@ def test_people_are_paged_when_users_feel_it_and_the_service_is_learnt():
     assert not any(incident.page for incident in Story(learning={"cart": 1.0}).run(0, 800, fault("cart", 300, 600)).published)
 
 
+def lasting(second):
+    return [seen("cart", Family.SELF_TIME, 8.0, end_s=second)] if second >= 300 else []
+
+
+def test_what_lasts_four_hours_without_errors_is_the_new_level_and_is_learnt():
+    story = Story().run(0, 5 * 3600, lasting)
+    assert [state for _, state, _ in story.openings()] == ["open"]
+    last = story.published[-1]
+    assert last.state is IncidentState.RESOLVED
+    assert last.history[-1].endswith("adopted as the new level")
+    assert last.published_ns - last.onset_ns >= 4 * 3600 * SECOND_NS
+    (_, until_ns), *_ = story.incidents.abnormal()
+    assert until_ns == last.published_ns
+
+
+def test_what_users_see_failing_is_never_the_new_level():
+    def tell(second):
+        return lasting(second) + ([seen("web", Family.ERROR, 6.0, end_s=second, user_visible=True)] if second >= 300 else [])
+
+    story = Story().run(0, 5 * 3600, tell)
+    assert "cart" in {service for incident in story.incidents.active() for service in (incident.finding.root, *incident.finding.affected)}
+
+
+def test_what_was_dismissed_is_learnt_from_then_on():
+    story = Story().run(0, 600, lasting)
+    (active,) = story.incidents.active()
+    story.incidents.dismiss(active.id, 600 * SECOND_NS)
+    story.run(600, 1200, lasting)
+    assert story.incidents.active() == ()
+    assert [until_ns for _, until_ns in story.incidents.abnormal()] == [600 * SECOND_NS]
+
+
 def row(z, first=300, last=600):
     """Evidence of one row of a slow series, told by every step until the next row comes."""
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from engine.judge.conclusion import HISTORY_MOST, Conclude, Conclusions, Step
 from engine.judge.correlate import GAP_NS, Links, components
-from engine.judge.detect import Departure, Detector, is_bad
+from engine.judge.detect import AT_ONCE, Departure, Detector, is_bad
 from engine.judge.live import TOGETHER_NS, Live, differs, entry, live_of, live_plain, moment, opened, same, signature, traces_of
 from engine.judge.rank import family_z, scores
-from engine.records import MINUTE_NS, SECOND_NS, Evidence, Family, Incident, IncidentState, TopologyEdge
+from engine.judge.words import AFFECTED_Z
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Incident, IncidentState, TopologyEdge
 from engine.settings import EngineSettings
 
 UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
@@ -25,6 +26,7 @@ HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the de
 FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
 STRONG = 0.7  # of its peak, from which a step still shows the fault
 CALM = 0.4  # of a threshold: a service below it had not begun
+ADOPT_NS = 4 * HOUR_NS  # without errors that users see, after which what lasts is taken for usual
 MOVE_NS = 180 * SECOND_NS  # an incident this young moves to a linked service that is louder than it ever was
 SPLIT_STEPS = 2  # steps that another service has to lead
 RETRY_STEPS = 4  # more that it has to lead after it was found to be no incident
@@ -64,6 +66,7 @@ class Incidents:
         links, traces = Links(edges), traces_of(evidence)
         loud = scores(family_z([one.evidence for one in departures], edges))
         self._follow(ratios, departures, now_ns)
+        adopted = self._adopt(evidence, links, now_ns)
         news: list[Live] = []
         for part in components(loud, links, traces):
             leader = min(part, key=lambda service: (-loud[service], service))
@@ -71,7 +74,7 @@ class Incidents:
             if new:
                 news.append(new)
         self._track.append((now_ns, ratios))
-        published = []
+        published = adopted
         step = Step(now_ns, evidence, loud, links, learning)
         for live in news:
             incident = self.conclusions.conclude(live, live.incident.state, step, conclude)
@@ -96,8 +99,8 @@ class Incidents:
         return tuple(sorted((live.incident for live in self._live), key=lambda incident: (incident.opened_ns, incident.id)))
 
     def abnormal(self) -> list[tuple[int, int]]:
-        """Spans that must not be learned: from a minute before each onset to the last departure."""
-        return sorted((live.incident.onset_ns - MINUTE_NS, live.departed_ns) for live in (*self._live, *self._past))
+        """Spans that must not be learned: from a minute before each onset to the last departure, or until it was accepted as usual."""
+        return sorted((live.incident.onset_ns - MINUTE_NS, live.accepted_ns or live.departed_ns) for live in (*self._live, *self._past))
 
     def dismiss(self, incident_id: str, now_ns: int) -> Incident | None:
         """Close an incident that people say was none; None if it is not known. For a day, pages then ask for more."""
@@ -105,7 +108,7 @@ class Incidents:
             if live.incident.id == incident_id:
                 if live.incident.page:
                     self.conclusions.dismissed_ns.append(now_ns)
-                live.dismissed = True
+                live.accepted_ns = live.accepted_ns or now_ns
                 return self._close(live, now_ns, "dismissed") if live in self._live else live.incident
         return None
 
@@ -129,10 +132,10 @@ class Incidents:
         return ratios
 
     def _follow(self, ratios: Mapping[str, float], departures: Sequence[Departure], now_ns: int) -> None:
-        """Strength and last departure of every incident. What people dismissed stays dismissed until it has been quiet."""
+        """Strength and last departure of every incident. What was accepted as usual stays closed until it has been quiet."""
         departing = {one.evidence.service for one in departures}
         for live in self._past:
-            if live.dismissed and live.places & departing and now_ns - live.departed_ns < self.settings.incident_quiet_ns:
+            if live.accepted_ns and live.places & departing and now_ns - live.departed_ns < self.settings.incident_quiet_ns:
                 live.departed_ns = now_ns
         for live in self._live:
             live.strength = max((ratios.get(place, 0.0) for place in live.places), default=0.0)
@@ -146,7 +149,7 @@ class Incidents:
 
     def _place(self, leader: str, part: frozenset[str], departures: Sequence[Departure], links: Links, now_ns: int) -> Live | None:
         """Give a connected set of departing services to the incident it belongs to, or open one; the opened one, if so."""
-        if any(live.dismissed and live.departed_ns == now_ns and leader in live.places for live in self._past):
+        if any(live.accepted_ns and live.departed_ns == now_ns and leader in live.places for live in self._past):
             return None
         owners = [live for live in self._live if leader in live.places]
         if owners:
@@ -285,6 +288,18 @@ class Incidents:
                     )
                 )
         return merged
+
+    def _adopt(self, evidence: Sequence[Evidence], links: Links, now_ns: int) -> list[Incident]:
+        """Close what has lasted four hours in which users saw no errors of it: it is the new level, and is learnt from now on."""
+        failing = {item.service for item in evidence if item.family in AT_ONCE and item.user_visible and item.z >= AFFECTED_Z}
+        adopted = []
+        for live in list(self._live):
+            if any(links.linked(service, place) for service in failing for place in live.places):
+                live.failed_ns = now_ns
+            if now_ns - max(live.failed_ns, live.incident.onset_ns) >= ADOPT_NS:
+                live.accepted_ns = now_ns
+                adopted.append(self._close(live, now_ns, "adopted as the new level"))
+        return adopted
 
     def _resolve(self, now_ns: int) -> list[Incident]:
         self._past = [live for live in self._past if now_ns - live.departed_ns <= self.settings.incident_reopen_ns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from engine.judge.correlate import Links
@@ -42,7 +42,8 @@ class Live:
     concluded_for: tuple[str, ...] = ()  # leader and departing members when it was concluded
     strength: float = 0.0  # z / threshold at its places in this step
     streak: dict[str, int] = field(default_factory=dict)  # steps that another service led, by service
-    dismissed: bool = False  # people said that it was none
+    accepted_ns: int = 0  # when people said that it was none, or it was adopted as the new level; 0: neither
+    failed_ns: int = 0  # last step in which users saw errors of it
     carried: set[str] = field(default_factory=set)  # symptoms that began while it was strong, and have not been calm since
     seen_ns: tuple[int, int] = (0, 0)  # when its places departed first and last: of slow series by the row, else by the step
 
@@ -70,7 +71,8 @@ def live_plain(live: Live) -> dict[str, Any]:
 def live_of(plain: Mapping[str, Any]) -> Live:
     """The live incident that `live_plain` made."""
     made = {"incident", "places", "members", "concluded_for", "streak", "carried", "seen_ns"}
-    rest = {key: value for key, value in plain.items() if key not in made}
+    known = {column.name for column in fields(Live)}
+    rest = {key: value for key, value in plain.items() if key in known - made}
     return Live(
         incident=from_plain(Incident, plain["incident"]),
         places=set(plain["places"]),
