@@ -80,7 +80,8 @@ def naive_shift(blocks: Sequence[Sequence[float]], window: Sequence[float]) -> t
     within = max(within, (2 * within + squares(window)) / (2 + len(window) - 1))
     between = sum(w * (mean(block) - usual) ** 2 for w, block in zip(weights, good, strict=True)) / sum(weights) - within * count / total
     between = (max(0.0, between) * count + 2 * 0.4**2) / (count + 2)
-    return mean(window) - usual, 0.35**2 + between * (1 + 1 / count) + within / len(window) + within / total
+    floor = 0.15**2 + (0.35**2 - 0.15**2) * 5 / (5 + count)
+    return mean(window) - usual, floor + between * (1 + 1 / count) + within / len(window) + within / total
 
 
 def naive_self_time(spans: Sequence[tuple[int, int, int]]) -> list[int]:

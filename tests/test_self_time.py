@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.judge.detect import REFERENCE_Z, YOUNG
+from engine.records import Family
 from tests.trace_columns import Fault, evidence, shop, z_of
 
 
@@ -26,3 +28,13 @@ def test_one_slow_operation_is_not_lost_among_those_that_are_as_usual() -> None:
     piece = max((piece for piece in found if piece.family == "self_time"), key=lambda piece: piece.z)
     assert (piece.service, piece.subject) == ("stock", "GET /stock")
     assert piece.z > 5
+
+
+def test_a_steady_service_that_becomes_three_times_slower_opens_with_nothing_else_odd() -> None:
+    hour = 3600
+    found = evidence(shop(hour + 120, lambda second: Fault(work=12 if second >= hour else 0)), hour, hour + 120)
+    piece = max((piece for piece in found if piece.family == "self_time"), key=lambda piece: piece.z)
+    assert (piece.service, round(piece.observed / piece.expected)) == ("stock", 3)
+    assert piece.z > REFERENCE_Z[Family.SELF_TIME] * (1 + YOUNG / 60)
+    a_third_more = evidence(shop(hour + 120, lambda second: Fault(work=2 if second >= hour else 0)), hour, hour + 120)
+    assert max(z_of(a_third_more, "self_time").values()) < 2

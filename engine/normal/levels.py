@@ -17,6 +17,7 @@ BLOCKS = 128  # of a key that are remembered
 MOST_WEIGHT = 10.0  # of a block
 MAD_TO_SD = 1.4826  # median absolute deviation of a normal variable -> its standard deviation
 NEGLIGIBLE = 0.35  # a shift (a factor of 1.4) that no one would call slow
+STEADY, STEADY_WORTH = 0.15, 5.0  # floor of a key's deviation with many blocks, and the blocks at which half of the way to it is gone
 WITHIN, WITHIN_WORTH = 0.3**2, 4.0  # prior variance inside blocks, worth so many observations
 BETWEEN, BETWEEN_WORTH = 0.4**2, 2.0  # prior variance between blocks, worth so many blocks
 REJECT = 4.0
@@ -113,7 +114,8 @@ class Levels:
         shift    = window mean - sum w m / sum w
         within   = (sum of squares inside blocks + 4 * .3^2) / (n - blocks + 4), or with the window's own (prior worth 2) if larger
         between  = variance between block means beyond within * blocks / n, 2 blocks of .4^2 added
-        variance = .35^2 + between (1 + 1 / blocks) + within / n_window + within / n
+        floor    = .15^2 + (.35^2 - .15^2) 5 / (5 + blocks)
+        variance = floor + between (1 + 1 / blocks) + within / n_window + within / n
         """
         known = window.key < len(self.filled)
         result = np.full((3, len(window.key)), np.nan)
@@ -135,7 +137,8 @@ class Levels:
         between = np.maximum(0, (weight * (mean - usual[:, None]) ** 2).sum(axis=1) / heavy - within * blocks / total)
         between = (between * blocks + BETWEEN_WORTH * BETWEEN) / (blocks + BETWEEN_WORTH)
         result[0, of_window] = window.mean[of_window] - usual
-        result[1, of_window] = NEGLIGIBLE**2 + between * (1 + 1 / blocks) + within / size + within / total
+        floor = STEADY**2 + (NEGLIGIBLE**2 - STEADY**2) * STEADY_WORTH / (STEADY_WORTH + blocks)
+        result[1, of_window] = floor + between * (1 + 1 / blocks) + within / size + within / total
         result[2, of_window] = usual
         return Shift(result[0], result[1], result[2])
 
