@@ -21,6 +21,7 @@ from engine.judge.conclude import conclude
 from engine.judge.context import build_context
 from engine.judge.incident import Incidents
 from engine.judge.resume import resume
+from engine.normal.days import Days
 from engine.normal.learn import TrainedModel, TrainingJob, train
 from engine.records import MINUTE_NS, Batch, ConfigChange, Evidence, Family, Finding, Incident, Snapshot, Window
 from engine.settings import EngineSettings
@@ -55,7 +56,8 @@ class Engine:
         self.rows = Rows(strings, resources, settings)
         self.incidents = Incidents(settings)
         self.snapshot = Snapshot()
-        self._latest = Latest(self.series, settings)
+        self.days = Days(settings)
+        self._latest = Latest(self.series, self.days, settings)
         self._silent: list[Evidence] = []  # of the last whole minutes
         self._anomalies: Counter[tuple[str, str]] = Counter()
 
@@ -97,7 +99,7 @@ class Engine:
         edges = self.topology.edges(end_ns)
         series, texts = self._with(pending)
         evidence = self.traces.evidence(start_ns, end_ns, pending)
-        found, flow = series_evidence(series, edges, start_ns, end_ns, spans=_has_spans(evidence))
+        found, flow = series_evidence(series, self.days, edges, start_ns, end_ns, spans=_has_spans(evidence))
         silent = silent_services(self.presence, start_ns, end_ns)
         evidence = self._wanted([*evidence, *found, *silent, *self._odd_rows(start_ns, end_ns)])
         context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
@@ -126,6 +128,7 @@ class Engine:
             "topology": self.topology.state(),
             "texts": self.texts.state(),
             "series": self.series.state(),
+            "days": self.days.state(),
             "traces": self.traces.state(),
             "rows": self.rows.state(),
             "incidents": self.incidents.state(),
@@ -134,8 +137,9 @@ class Engine:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`, in a new engine."""
         self.inbox.resume(state["watermark_ns"])
-        for name in ("presence", "changes", "topology", "texts", "series", "traces", "rows", "incidents"):
-            getattr(self, name).restore(state[name])
+        for name in ("presence", "changes", "topology", "texts", "series", "days", "traces", "rows", "incidents"):
+            if name in state:  # a state of an earlier version has no days
+                getattr(self, name).restore(state[name])
         self._publish(state["watermark_ns"], [])
 
     def resume(self, published: Sequence[Incident]) -> None:
@@ -153,6 +157,7 @@ class Engine:
     def _step(self, window: Window) -> list[Incident]:
         settings, end_ns = self.settings, window.end_ns
         self._take(window)
+        self.days.take(self.series, end_ns)
         edges = self.topology.edges(end_ns)
         evidence = self.traces.evidence(end_ns - settings.sliding_ns, end_ns)
         evidence += self._latest.evidence(edges, end_ns, spans=_has_spans(evidence))
@@ -210,6 +215,7 @@ class Engine:
         dropped = {("inbox", f"{what}_{reason}"): count for (what, reason), count in self.inbox.dropped.items()}
         dropped |= {("traces", reason): count for reason, count in self.traces.counters().items()}
         dropped |= {("series", reason): count for reason, count in self.series.dropped.items()}
+        dropped |= {("days", "subjects_full"): self.days.refused}
         dropped |= {("topology", reason): count for reason, count in self.topology.dropped.items()}
         dropped |= {("changes", reason): count for reason, count in self.changes.dropped.items()}
         dropped |= {("strings", kind): count for kind, count in self.strings.overflowed.items()}

@@ -32,6 +32,7 @@ class EngineSettings:
     without: tuple[Family, ...] = ()  # families left out of every decision: what a family is worth is measured this way
     explain_away: bool = True  # spans charge a fault to the deepest service that shows it; off: what that is worth
     pass_on: bool = True  # an error that names another service is that one's; off: what that is worth
+    utc_offsets: tuple[tuple[int, int], ...] = ()  # (from, ns since 1970; offset, ns), rising: whose days and weeks count; (): UTC
     topology_keep_ns: int = 26 * 60 * MINUTE_NS  # a call edge is forgotten when not seen for this long: a daily job is still an edge
     alert_budget_ns: int = 24 * 60 * MINUTE_NS  # a family of evidence may depart by chance once in this long
     incident_quiet_ns: int = 60 * SECOND_NS  # an incident is resolved when nothing departed for this long

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, cr
 from engine.records import SECOND_NS, ChangeType
 from engine.settings import EngineSettings
 from exporter.changes.log_record import EVENT_TYPES
+from exporter.times import utc_offsets
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -37,6 +38,12 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    utc_offsets(value)
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -214,6 +221,10 @@ def _engine_fields() -> Iterator[tuple[str, Any]]:
         default = getattr(defaults, name)
         if name == "live":
             continue
+        if name == "utc_offsets":
+            description = "IANA name of the time zone whose days and weeks count for what is usual at an hour"
+            yield "time_zone", (TimeZone, Field("UTC", description=description))
+            continue
         if name.endswith("_ns"):
             yield name.removesuffix("_ns") + "_seconds", (float, Field(default / SECOND_NS, gt=0, description="seconds of event time"))
         elif kind in (int, float):
@@ -270,6 +281,8 @@ def engine_settings(config: Config, *, live: bool) -> EngineSettings:
     for each in dataclasses.fields(EngineSettings):
         if each.name.endswith("_ns"):
             values[each.name] = round(getattr(config.engine, each.name.removesuffix("_ns") + "_seconds") * SECOND_NS)
+        elif each.name == "utc_offsets":
+            values[each.name] = utc_offsets(config.engine.time_zone)  # type: ignore[attr-defined]
         elif each.name != "live":
             values[each.name] = getattr(config.engine, each.name)
     return EngineSettings(**values)

@@ -154,3 +154,11 @@ def test_every_setting_outside_the_engine_says_what_it_is_for() -> None:
         return found
 
     assert undescribed(Config) == ["receiver.grpc.enabled", "receiver.http.enabled"]
+
+
+def test_the_time_zone_is_checked_at_start_and_reaches_the_engine_as_offsets() -> None:
+    (problem,) = problems("engine: {time_zone: Europe/Atlantis}")
+    assert problem.startswith("engine.time_zone: must be a time zone that this machine knows")
+    assert engine_settings(config.parse("", {}), live=True).utc_offsets == ()
+    offsets = engine_settings(config.parse("engine: {time_zone: Asia/Kolkata}", {}), live=True).utc_offsets
+    assert [offset_ns // 1_000_000_000 for _, offset_ns in offsets] == [19800]

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.normal.days import Days, subject_of
 from engine.normal.robust import median_and_scale, ragged
 from engine.records import F64, HOUR_NS, I64, Bool, Evidence, Family
 from engine.take.points import SeriesStore
@@ -22,7 +23,7 @@ ELSEWHERE: Final = 0.3  # of the z of an instance, which others of its service m
 LEAST_Z: Final = 0.01  # below it nothing is said
 
 
-def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list[Evidence]:
+def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int, days: Days | None = None) -> list[Evidence]:
     """Z of a gauge of unit 1 (or %) by service and metric.
 
         z = (max ln(v + .1) in the window - median) / sqrt(.25^2 + (1.48 MAD)^2), median and MAD of ln(v + .1) over 6 hours
@@ -31,6 +32,7 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
     A service's z is that of its highest instance. A series that began in the last hour (a new version, a new pod) goes on from the
     history of its service's other series of the metric before it: else what a deploy does would be its own normal. A series without a
     value in the window speaks by its latest one, if that is not older than 1.5 of its intervals. Gauges of the host are left out.
+    What is usual at this hour of the day, where `days` knows it, takes the median's place if it is higher: a nightly job is no news.
     Returns evidence with Z > 0.
     """
     rows = np.array([row for row, key in enumerate(store.keys) if key.service and measure(key).role is Role.UTILISATION], np.int64)
@@ -58,6 +60,8 @@ def utilisation_evidence(store: SeriesStore, start_ns: int, end_ns: int) -> list
     np.maximum.at(peak, at[in_window], logs[in_window])
     scale = np.sqrt(LEAST_SCALE**2 + mad**2)
     known = np.isfinite(history).sum(axis=1) >= LEAST_HISTORY
+    if days is not None:
+        median = np.fmax(median, np.log(np.array([days.usual_peak(subject_of(key), end_ns) for key in keys]) + IDLE_SHARE))
     usable = known & np.isfinite(peak)
     z = np.where(usable, np.maximum((peak - median) / scale, 0.0), 0.0)
     found = []

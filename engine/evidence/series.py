@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.evidence.creep import creep_evidence
 from engine.evidence.edge_gauge import edge_gauge_evidence, stopped_evidence
 from engine.evidence.metric import ExcessFlow, excess_evidence, excess_flow
 from engine.evidence.resource import utilisation_evidence
+from engine.normal.days import Days
 from engine.records import Evidence, TopologyEdge
 from engine.settings import EngineSettings
 from engine.take.points import SeriesStore
@@ -15,13 +17,14 @@ FOREVER_NS = 1 << 62
 
 
 def series_evidence(
-    store: SeriesStore, edges: Sequence[TopologyEdge], start_ns: int, end_ns: int, *, spans: bool
+    store: SeriesStore, days: Days, edges: Sequence[TopologyEdge], start_ns: int, end_ns: int, *, spans: bool
 ) -> tuple[list[Evidence], ExcessFlow | None]:
     """Evidence of [start, end], and the excess flow that its golden signals show.
 
     `spans`: there are spans enough in the window; then they tell of latencies and failures, and their aggregates are not asked again.
     """
-    found = [*utilisation_evidence(store, start_ns, end_ns), *stopped_evidence(store, start_ns, end_ns)]
+    found = [*utilisation_evidence(store, start_ns, end_ns, days), *creep_evidence(days, start_ns, end_ns)]
+    found += stopped_evidence(store, start_ns, end_ns)
     if spans:
         return found, None
     flow = excess_flow(store, edges, start_ns, end_ns)
@@ -31,8 +34,8 @@ def series_evidence(
 class Latest:
     """The evidence of the latest points, until others come: series report every minute or five, steps come every ten seconds."""
 
-    def __init__(self, store: SeriesStore, settings: EngineSettings) -> None:
-        self._store, self._settings = store, settings
+    def __init__(self, store: SeriesStore, days: Days, settings: EngineSettings) -> None:
+        self._store, self._days, self._settings = store, days, settings
         self._points = -1
         self._spans = False
         self._until_ns = 0
@@ -43,7 +46,7 @@ class Latest:
         store = self._store
         if (store.points, spans) != (self._points, self._spans) or end_ns > self._until_ns:
             start_ns = end_ns - self._settings.sliding_ns
-            self._found, flow = series_evidence(store, edges, start_ns, end_ns, spans=spans)
+            self._found, flow = series_evidence(store, self._days, edges, start_ns, end_ns, spans=spans)
             wait_ns = max(self._settings.sliding_ns, flow.step_ns * 3 // 2) if flow else self._settings.sliding_ns
             self._points, self._spans, self._until_ns = store.points, spans, end_ns + wait_ns
             if not self._found:  # nothing fades: only points can change that
