@@ -126,11 +126,11 @@ def test_steps_rhythms_and_trifles_are_no_leaks(use: Use) -> None:
 
 def test_hours_without_a_value_stay_unknown() -> None:
     world = World(leaking).run(24 * 4)
-    known = world.days.medians(SUBJECT)
+    known = world.days.medians()[SUBJECT]
     world.days.take(world.store, world.now_ns + 5 * HOUR_NS)
-    assert len(world.days.medians(SUBJECT)) == len(known)
+    assert len(world.days.medians()[SUBJECT]) == len(known)
     world.days.take(world.store, world.now_ns + 10 * HOUR_NS)
-    assert len(world.days.medians(SUBJECT)) == 0  # of the last day more than six hours are missing
+    assert len(world.days.medians()[SUBJECT]) == 0  # of the last day more than six hours are missing
 
 
 def test_state_survives_and_subjects_are_bounded() -> None:
@@ -146,4 +146,4 @@ def test_state_survives_and_subjects_are_bounded() -> None:
     days.take(store, MONDAY * SECOND_NS)
     store.take(window(many, strings, resources))
     days.take(store, MONDAY * SECOND_NS + HOUR_NS)
-    assert (len(days.subjects), days.refused) == (SUBJECTS_MOST, 5)
+    assert (len(days.medians()), days.refused) == (SUBJECTS_MOST, 5)

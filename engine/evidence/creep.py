@@ -38,8 +38,7 @@ def creep_z(days: F64) -> float:
 def creep_evidence(days: Days, start_ns: int, end_ns: int) -> list[Evidence]:
     """Evidence in [start, end] of every subject that creeps, with when it will be full at this pace."""
     found = []
-    for subject in days.subjects:
-        medians = days.medians(subject)
+    for subject, medians in days.medians().items():
         z = creep_z(medians)
         if z >= LEAST_Z:
             found.append(_piece(subject, medians, z, start_ns, end_ns))

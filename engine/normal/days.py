@@ -5,12 +5,15 @@ A nightly job is usual at night, and a leak that creeps for days is its own usua
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 
+from engine.normal.robust import quantile
 from engine.records import F32, F64, HOUR_NS, I64
 from engine.settings import EngineSettings
 from engine.take.points import SeriesStore
@@ -40,19 +43,15 @@ def local_hour(hour: int, utc_offsets: Sequence[tuple[int, int]]) -> int:
     >>> local_hour(100, ()), local_hour(100, ((0, HOUR_NS), (99 * HOUR_NS, 2 * HOUR_NS)))
     (100, 102)
     """
-    offset = 0
-    for since_ns, here_ns in utc_offsets:
-        if since_ns > hour * HOUR_NS:
-            break
-        offset = here_ns
-    return (hour * HOUR_NS + offset) // HOUR_NS
+    at = bisect_right(utc_offsets, hour * HOUR_NS, key=itemgetter(0))
+    return (hour * HOUR_NS + (utc_offsets[at - 1][1] if at else 0)) // HOUR_NS
 
 
 class Days:
     """Median and peak of every hour by subject; of several instances the highest. At most 1024 subjects, four weeks of hours."""
 
     def __init__(self, settings: EngineSettings) -> None:
-        self.refused = 0  # subjects over the cap, each hour
+        self.refused = 0  # hours of subjects over the cap
         self._offsets = settings.utc_offsets
         self._row: dict[Subject, int] = {}
         self._hour: I64 = np.full(HOURS, -1, np.int64)  # hour since 1970 of each column
@@ -60,6 +59,8 @@ class Days:
         self._peak: F32 = np.zeros((0, HOURS), np.float32)
         self._next = 0  # first hour that is not folded; 0: none was
         self._memo: tuple[int, dict[Subject, float]] = 0, {}  # usual peaks of an hour
+        self._daily: tuple[int, dict[Subject, F64]] = 0, {}  # medians of days up to an hour
+        self._local: tuple[int, dict[int, int]] = 0, {}  # local hour -> column, up to an hour
 
     def take(self, store: SeriesStore, now_ns: int) -> None:
         """Fold the hours that have ended by now; those further back than the store remembers stay unknown."""
@@ -117,36 +118,30 @@ class Days:
 
     def _same(self, row: int, here: int, back: Sequence[int]) -> list[float]:
         """Peaks around the local hours that lie `back` hours before, where they are known."""
-        local = {local_hour(hour, self._offsets): column for column, hour in enumerate(self._hour.tolist()) if hour >= 0}
-        found = []
+        if self._local[0] != self._next:
+            columns = {local_hour(hour, self._offsets): column for column, hour in enumerate(self._hour.tolist()) if hour >= 0}
+            self._local = self._next, columns
+        local, found = self._local[1], []
         for hours in back:
-            columns = [local[near] for near in range(here - hours - 1, here - hours + 2) if near in local]
-            peaks = self._peak[row, columns]
+            peaks = self._peak[row, [local[near] for near in range(here - hours - 1, here - hours + 2) if near in local]]
             if np.isfinite(peaks).any():
                 found.append(float(np.nanmax(peaks)))
         return found
 
-    def medians(self, subject: Subject) -> F64:
-        """Median of each of the last days, oldest first, as far as they are known without a gap; at most 14.
+    def medians(self) -> Mapping[Subject, F64]:
+        """Median of each of the last days by subject, oldest first, as far back as they are known without a gap; at most 14.
 
         A day is 24 hours that end with the last hour folded: each holds every hour once, so what is usual by day cancels.
         """
-        row = self._row.get(subject)
-        found: list[float] = []
-        if row is None:
-            return np.zeros(0)
-        for day in range(CREEP_DAYS):
-            hours = np.arange(self._next - 24 * (day + 1), self._next - 24 * day)
-            values = self._median[row, hours % HOURS][self._hour[hours % HOURS] == hours]
-            if np.isfinite(values).sum() < DAY_HOURS:
-                break
-            found.append(float(np.nanmedian(values)))
-        return np.array(found[::-1])
-
-    @property
-    def subjects(self) -> list[Subject]:
-        """All that are known."""
-        return list(self._row)
+        if self._daily[0] != self._next:
+            hours = np.arange(self._next - 24 * CREEP_DAYS, self._next)
+            known = self._hour[hours % HOURS] == hours
+            values = np.where(known, self._median[: len(self._row)][:, hours % HOURS], np.nan).reshape(-1, 24).astype(np.float64)
+            enough = (np.isfinite(values).sum(axis=1) >= DAY_HOURS).reshape(-1, CREEP_DAYS)
+            days = np.cumprod(enough[:, ::-1], axis=1).sum(axis=1)
+            medians = quantile(values, 0.5).reshape(-1, CREEP_DAYS)
+            self._daily = self._next, {subject: medians[row, CREEP_DAYS - days[row] :] for subject, row in self._row.items()}
+        return self._daily[1]
 
     def state(self) -> dict[str, Any]:
         """Everything."""
@@ -160,6 +155,7 @@ class Days:
             (service, metric, tuple((str(name), str(value)) for name, value in pairs)): row
             for row, (service, metric, pairs) in enumerate(state["rows"])
         }
+        self._memo, self._daily, self._local = (0, {}), (0, {}), (0, {})
         self._hour, self._next = np.array(state["hour"], np.int64), int(state["next"])
         self._median = np.array(state["median"], np.float32).reshape(-1, HOURS)
         self._peak = np.array(state["peak"], np.float32).reshape(-1, HOURS)
