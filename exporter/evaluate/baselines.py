@@ -28,6 +28,7 @@ class MetricLog:
         self._parts: list[tuple[I64, I64, F64]] = []  # key, time, value
         self._keys: dict[tuple[int, int, int], int] = {}  # (resource, metric, series) -> key
         self._changes: dict[str, tuple[int, ChangeType]] = {}
+        self._sorted: tuple[I64, F64, I64] | None = None  # times and values by key, and where each key begins
 
     def take(self, batch: Batch) -> None:
         """Keep a batch's values (histograms: their mean) and changes."""
@@ -42,6 +43,7 @@ class MetricLog:
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.where(np.isnan(points.value), points.sum / points.count, points.value)
         kept = np.isfinite(value)
+        self._sorted = None
         self._parts.append((np.asarray(keys, np.int64)[inverse.reshape(-1)][kept], points.time_ns[kept], value[kept]))
 
     def scores(self, start_ns: int, end_ns: int, metric: str = "") -> dict[str, dict[str, float]]:
@@ -55,10 +57,7 @@ class MetricLog:
         best: dict[str, dict[str, float]] = {name: defaultdict(float) for name in NAMES}
         if not self._parts:
             return {name: {} for name in NAMES}
-        key, time_ns, value = (np.concatenate(column) for column in zip(*self._parts, strict=True))
-        order = np.lexsort((time_ns, key))
-        key, time_ns, value = key[order], time_ns[order], value[order]
-        first = np.searchsorted(key, np.arange(len(self._keys) + 1))
+        time_ns, value, first = self._by_key()
         names = {code: self._strings.text("value", code) for _, code, _ in self._keys}
         wanted = {code for code, name in names.items() if name == metric} or set(names)
         for (resource, code, _), row in self._keys.items():
@@ -73,6 +72,13 @@ class MetricLog:
             for name, score in _deviations(normal, x).items():
                 best[name][service] = max(best[name][service], score)
         return {name: dict(scores) for name, scores in best.items()}
+
+    def _by_key(self) -> tuple[I64, F64, I64]:
+        if self._sorted is None:
+            key, time_ns, value = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+            order = np.lexsort((time_ns, key))
+            self._sorted = time_ns[order], value[order], np.searchsorted(key[order], np.arange(len(self._keys) + 1))
+        return self._sorted
 
     def latest(self, before_ns: int) -> dict[str, str]:
         """{method: id} of the last deploy and of the last change of any kind before a time; "" where there is none."""
