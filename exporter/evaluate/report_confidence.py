@@ -65,7 +65,7 @@ def _left_out(evaluation: Evaluation, group_of: Callable[[Truth, Scored], str]) 
     scores = _scores([case for _, _, case in answered])
     groups = [names.index(name) for _, name, _ in answered]
     if len(set(groups)) < 2:
-        return "There is nothing to leave out: all cases are of one kind."
+        return "All cases are of one kind, or one day: there is nothing to leave out."
     refitted = left_out(IN_USE, scores, right, np.ones(len(right)), groups)
     shipped = logs(scores, (confidence.DEFAULT.exponent, confidence.DEFAULT.unseen))
     said = np.array([case.answer.confidence if case.answer else 0.0 for _, _, case in answered])
