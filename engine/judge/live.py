@@ -18,7 +18,6 @@ CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critica
 CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
 TOGETHER_NS = 120 * SECOND_NS  # incidents that began within this and have one root are one
 PAGE_AFTER_NS = 30 * SECOND_NS
-DECISIVE = 2.0  # times the threshold, at which one row of a slow series is enough for a page
 #: Families that are computed anew only when a row of their series comes.
 SLOW = frozenset({Family.METRIC})
 TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
@@ -126,9 +125,9 @@ def moment(departures: Sequence[Departure], places: set[str], now_ns: int) -> in
 
 
 def lasts(live: Live, now_ns: int) -> bool:
-    """True if the incident was seen for half a minute: in steps, or in a second row of a slow series; a row far beyond needs no second."""
+    """True if the incident was seen for half a minute: in steps, or in a second row of a slow series."""
     first, last = live.seen_ns
-    return now_ns - live.incident.onset_ns >= PAGE_AFTER_NS and (last > first or live.peak >= DECISIVE)
+    return now_ns - live.incident.onset_ns >= PAGE_AFTER_NS and last > first
 
 
 def traces_of(evidence: Sequence[Evidence]) -> dict[str, frozenset[str]]:
