@@ -26,7 +26,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt setup.py exporter/decode/walker.pyx $(wildcard exporter/decode/walk/*.h)
 	@echo 'whence: setting up $(VENV) (once): numpy, faiss-cpu, grpcio, protobuf, torch (CPU build, for training), and what tests need;'
 	@echo '        about 350 MB to download, 1.2 GB on disk, no GPU libraries'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'whence needs Python 3.11 or later: make PYTHON=python3.12' >&2; exit 2; }
@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check $$index -c constraints.txt -e '.[dev]'
 	@if $(BIN)/pip list --disable-pip-version-check 2> /dev/null | grep -qi '^nvidia-'; then \
 	echo 'whence: GPU libraries were installed: make clean, then make TORCH_INDEX=<an index with CPU builds of torch>' >&2; exit 1; fi
+	@$(BIN)/python -c 'from exporter.decode.decoder import walker_problem as p; p() and print("whence: no compiled decoder, the slow one is used:", p())'
 	@du -sh $(VENV) | awk '{ print "whence: installed, " $$1 " in $(VENV)" }'
 	@touch $@
 
@@ -69,6 +70,7 @@ embeddings: $(STAMP)
 	$(BIN)/python -m tests.bench.embeddings $(RECORDINGS)
 
 clean:
+	rm -f exporter/decode/walker.c exporter/decode/walker.*.so
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find engine exporter tests -name __pycache__ -prune -exec rm -rf {} +
 

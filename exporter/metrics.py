@@ -95,7 +95,7 @@ TABLE: tuple[Row, ...] = (
     Row("rca_config_last_reload_successful", "gauge", "1 if the last reload of the settings worked"),
     Row("rca_config_last_reload_timestamp_seconds", "gauge", "When settings were last loaded"),
     Row("rca_degraded", "gauge", "1: works, but not fully", ("reason",)),
-    Row("rca_build_info", "gauge", "Version", ("version",)),
+    Row("rca_build_info", "gauge", "Version, and the decoder in use: walker or plain", ("version", "decoder")),
 )
 ROWS = {row.name: row for row in TABLE}
 #: 1 ms ... 10 min; 0.15: what closing a window may take

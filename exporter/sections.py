@@ -13,6 +13,7 @@ from engine.records import SECOND_NS, ChangeType
 from engine.settings import EngineSettings
 from exporter.changes.log_record import EVENT_TYPES
 from exporter.times import utc_offsets
+from exporter.decode.decoder import How
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:
@@ -126,6 +127,7 @@ class Receiver(Section):
     change_events: dict[str, ChangeType] = Field(
         default_factory=lambda: dict(EVENT_TYPES), description="event names of log records that are changes, and the type of each"
     )
+    decoder: How = Field(default="auto", description="auto: the compiled one where it was built; plain: slower, to compare with")
     in_flight_mib: int = Field(default=64, ge=1, le=65536, description="requests held at a time, MiB; beyond it senders are asked to retry")
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from engine.strings import Resources, Strings
 from exporter import __version__, log
 from exporter.api import Api
 from exporter.config import ConfigError
+from exporter.decode.decoder import in_use
 from exporter.engine_thread import EngineThread
 from exporter.hints import Hints
 from exporter.intake import BoundedIntake
@@ -61,7 +62,7 @@ class Service:
         self._lock = threading.Lock()
         self.metrics = Metrics()
         self.metrics.registry.register(Findings(lambda: self.snapshot))
-        self.metrics.set("rca_build_info", 1, version=__version__)
+        self.metrics.set("rca_build_info", 1, version=__version__, decoder=in_use(config.receiver.decoder))
         self._loaded(good=True)
         folder = Path(config.store.path)
         try:
@@ -106,6 +107,7 @@ class Service:
                 max_message_bytes=config.receiver.max_message_mib * MIB,
                 retry_after_seconds=config.receiver.retry_after_seconds,
                 hints_an_hour=config.receiver.hints_an_hour,
+                decoder=config.receiver.decoder,
                 event_types=config.receiver.change_events,
             ),
             counters=Counters(self.metrics.registry),

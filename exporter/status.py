@@ -35,6 +35,7 @@ def status_view(
     return {
         "version": version,
         "state": state,
+        "decoder": next((labels["decoder"] for labels, _ in metrics.values("rca_build_info")), None),
         "degraded": list(degraded),
         "started": rfc3339(started_ns),
         "uptime_seconds": (now_ns - started_ns) // SECOND_NS,
@@ -148,6 +149,8 @@ def status_text(status: Status) -> str:
     """The view as text for a terminal."""
     lines = [f"whence {status['version']}: {status['state']}, up {lapse(status['uptime_seconds'])}"]
     lines += [f"listening: {', '.join(f'{name} {where}' for name, where in status['listening'].items())}"]
+    if status["decoder"] == "plain":
+        lines += ["decoder: plain, some 40 times slower than the compiled one (see the log of the start)"]
     lines += [f"degraded: {each}" for each in status["degraded"]]
     if status["watermark"] is None:
         lines += ["", "Nothing has arrived yet. Point a Collector's otlp exporter at the gRPC or HTTP address above."]

@@ -83,3 +83,41 @@ def comparable(batch: Batch, strings: Strings, resources: Resources) -> dict[str
     values["strings"] = {kind: [strings.text(kind, code) for code in range(strings.size(kind))] for kind in strings.caps}
     values["resources"] = [resources[code] for code in range(len(resources))]
     return values
+
+
+#: Columns that hold codes, by the kind of dictionary.
+KINDS = {
+    "operation": "operation",
+    "peer": "value",
+    "error_type": "value",
+    "event_name": "value",
+    "metric": "value",
+    "unit": "value",
+    "message": "template",
+    "statement": "template",
+    "template": "template",
+    "exception": "text",
+}
+
+
+def in_texts(batch: Batch, strings: Strings, resources: Resources) -> dict[str, Any]:
+    """Everything a batch says, with texts in place of codes: equal where two decoders agree, whichever code they gave out first."""
+    values: dict[str, Any] = {"changes": batch.changes, "dropped": batch.dropped}
+    values["bounds"] = [[str(each.dtype), *map(repr, each.tolist())] for each in batch.bounds]
+    for name in ("spans", "logs", "points", "links"):
+        columns = getattr(batch, name)
+        if columns is None:
+            values[name] = None
+            continue
+        for field in fields(columns):
+            column = getattr(columns, field.name)
+            plain = column.tolist() if column.dtype.kind != "f" else [repr(each) for each in column.astype(np.float64).tolist()]
+            if field.name == "resource":
+                plain = [resources[code] for code in plain]
+            elif field.name == "series":  # its text begins with the code of the resource
+                texts = [strings.text("series", code).partition("\x1f") for code in plain]
+                plain = [(resources[int(code)] if code else None, rest) for code, _, rest in texts]
+            elif field.name in KINDS:
+                plain = [strings.text(KINDS[field.name], code) for code in plain]
+            values[f"{name}.{field.name}"] = str(column.dtype), plain
+    return values

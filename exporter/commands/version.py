@@ -7,6 +7,7 @@ import json
 import platform
 
 from exporter import __version__
+from exporter.decode.decoder import in_use
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    found = {"whence": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    print(json.dumps(found) if args.json else f"whence {__version__} (Python {found['python']}, {found['platform']})")
+    found = {"whence": __version__, "python": platform.python_version(), "platform": platform.platform(), "decoder": in_use()}
+    print(
+        json.dumps(found)
+        if args.json
+        else f"whence {__version__} (Python {found['python']}, {found['platform']}, {found['decoder']} decoder)"
+    )
     return 0

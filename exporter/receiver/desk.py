@@ -10,9 +10,9 @@ from time import perf_counter
 
 from engine.records import SECOND_NS, Batch
 from engine.strings import Resources, StringTable
+from exporter.decode.decoder import decoder
 from exporter.decode.drops import REJECTED
 from exporter.decode.json import decode_json
-from exporter.decode.protobuf import decode_logs, decode_metrics, decode_traces
 from exporter.receiver.answers import Answer, Signal, Verdict
 from exporter.receiver.counters import Counters
 from exporter.receiver.hints import Hints
@@ -43,6 +43,7 @@ class Desk:
         self.counters = counters
         self._intake = intake
         self._strings, self._resources = strings, resources
+        self._decoder = decoder(settings.decoder, strings, resources, settings.event_types)
         self._clock_ns = clock_ns
         self._token = settings.bearer_token.encode()
         self._decoding = threading.Lock()  # the dictionaries have one writer at a time
@@ -131,10 +132,10 @@ class Desk:
             if is_json:
                 return decode_json(raw, self._strings, self._resources, self.settings.event_types)
             if signal is Signal.TRACES:
-                return decode_traces(raw, self._strings, self._resources)
+                return self._decoder.traces(raw)
             if signal is Signal.LOGS:
-                return decode_logs(raw, self._strings, self._resources, self.settings.event_types)
-            return decode_metrics(raw, self._strings, self._resources)
+                return self._decoder.logs(raw)
+            return self._decoder.metrics(raw)
 
     def _taken(self, transport: str, signal: Signal, batch: Batch, hint: str) -> Answer:
         items = sum(len(columns.time_ns) for columns in (batch.spans, batch.logs, batch.points) if columns is not None)

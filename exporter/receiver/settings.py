@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engine.records import ChangeType
 from exporter.changes.log_record import EVENT_TYPES
+from exporter.decode.decoder import How
 
 MIB = 1024 * 1024
 
@@ -49,4 +50,5 @@ class DeskSettings:
     max_message_bytes: int = 64 * MIB  # as sent, and after decompression
     retry_after_seconds: int = 5
     hints_an_hour: int = 6
+    decoder: How = "auto"
     event_types: Mapping[str, ChangeType] = field(default_factory=lambda: EVENT_TYPES)

@@ -1,0 +1,106 @@
+"""The compiled walker gives what the plain decoder gives, for any message and for any bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.records import Batch
+from engine.strings import Resources, Strings
+from exporter.changes.log_record import EVENT_TYPES
+from exporter.decode import protobuf
+from exporter.decode.decoder import Plain, decoder, in_use
+from tests.otlp import in_texts
+from tests.test_decode_same import TRACE_REQUESTS
+
+walker = pytest.importorskip("exporter.decode.walker", reason="the compiled walker was not built")
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+PLAIN: dict[str, Callable[..., Batch]] = {"traces": protobuf.decode_traces}
+REQUESTS = {"traces": TRACE_REQUESTS}
+
+
+class Both:
+    """The walker, which remembers, beside the plain decoder, which starts anew each time."""
+
+    def __init__(self, **caps: int) -> None:
+        self.strings, self.resources = Strings(), Resources()
+        self.walker = walker.Walker(self.strings, self.resources, EVENT_TYPES, **caps)
+
+    def check(self, signal: str, raw: bytes) -> bool:
+        """Both refuse, or both give the same; whether they took it."""
+        strings, resources = Strings(), Resources()
+        expected: Any = None
+        actual: Any = None
+        with suppress(ValueError):
+            expected = in_texts(PLAIN[signal](raw, strings, resources), strings, resources)
+        with suppress(ValueError):
+            actual = in_texts(getattr(self.walker, signal)(raw), self.strings, self.resources)
+        assert actual == expected, (signal, raw)
+        return expected is not None
+
+
+WARM = Both()
+TIGHT = Both(entries_cap=10, bytes_cap=1000)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, raw: bytes) -> bytes:
+    """Bytes with some of them changed, cut out, doubled or cut off."""
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, max(0, len(raw) - 1)))
+        how = draw(st.sampled_from(("byte", "bit", "length", "cut", "out", "twice")))
+        if how == "byte":
+            raw = raw[:at] + bytes([draw(st.integers(0, 255))]) + raw[at + 1 :]
+        elif how == "bit" and raw:
+            raw = raw[:at] + bytes([raw[at] ^ 1 << draw(st.integers(0, 7))]) + raw[at + 1 :]
+        elif how == "length" and raw:
+            raw = raw[:at] + bytes([raw[at] + draw(st.integers(-3, 3)) & 255]) + raw[at + 1 :]
+        elif how == "cut":
+            raw = raw[:at]
+        else:
+            end = draw(st.integers(at, min(len(raw), at + 12)))
+            raw = raw[:at] + raw[end:] if how == "out" else raw[:end] + raw[at:]
+    return raw
+
+
+@pytest.mark.parametrize("signal", list(REQUESTS))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_walker_gives_the_same_columns_for_any_message(signal, data):
+    raw = data.draw(REQUESTS[signal]).SerializeToString()
+    assert WARM.check(signal, raw)
+    assert TIGHT.check(signal, raw)
+    assert WARM.check(signal, raw)  # now it remembers everything
+
+
+@pytest.mark.parametrize("signal", list(REQUESTS))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_walker_refuses_what_the_plain_decoder_refuses(signal, data):
+    raw = data.draw(REQUESTS[signal]).SerializeToString()
+    WARM.check(signal, data.draw(mutated(raw)))
+
+
+@pytest.mark.parametrize("signal", list(REQUESTS))
+@settings(max_examples=300, deadline=None)
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_are_refused_or_taken_alike(signal, raw):
+    WARM.check(signal, raw)
+
+
+def test_memory_is_bounded_and_starting_anew_is_counted():
+    assert TIGHT.walker.clears > 0
+
+
+def test_a_setting_takes_the_plain_decoder_and_that_is_said_loudly(caplog):
+    assert isinstance(decoder("auto", Strings(), Resources(), EVENT_TYPES), walker.Walker)
+    assert not caplog.records
+    assert isinstance(decoder("plain", Strings(), Resources(), EVENT_TYPES), Plain)
+    assert [(each.levelname, "receiver.decoder is plain" in each.message) for each in caplog.records] == [("WARNING", True)]
+    assert (in_use(), in_use("plain")) == ("walker", "plain")
