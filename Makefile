@@ -9,8 +9,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 #: Recordings that `make eval` scores, and how many at a time.
 RECORDINGS ?= $(firstword $(WHENCE_RECORDINGS) $(wildcard ../shared/data) exporter/recordings)
 JOBS ?= 2
+#: Inputs of `make fuzz`; SANITIZE=1 runs them under AddressSanitizer.
+INPUTS ?= 10000000
 
-.PHONY: help install demo test lint types format eval quiet embeddings calibrate clean
+.PHONY: help install demo test lint types format fuzz eval quiet embeddings calibrate clean
 
 help:
 	@echo 'make demo    two recorded failures through a running whence: what broke, why, how sure'
@@ -18,6 +20,7 @@ help:
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
 	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
 	@echo 'make quiet   synthetic days on which nothing is wrong, and the same with planted faults; writes docs/quiet.md (a quarter of an hour)'
+	@echo 'make fuzz    changed bytes to the compiled decoder and to the plain one: no difference (INPUTS=10000000, SANITIZE=1)'
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'
 	@echo 'make format  lays the code out             make clean   removes .venv and what tools leave behind'
@@ -56,6 +59,9 @@ format: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SANITIZE),--sanitize)
 
 eval: $(STAMP)
 	$(BIN)/whence eval $(RECORDINGS) --jobs $(JOBS) --report docs/accuracy.md

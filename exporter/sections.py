@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, cr
 from engine.records import SECOND_NS, ChangeType
 from engine.settings import EngineSettings
 from exporter.changes.log_record import EVENT_TYPES
-from exporter.times import utc_offsets
 from exporter.decode.decoder import How
+from exporter.times import utc_offsets
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

@@ -16,13 +16,17 @@ from exporter.changes.log_record import EVENT_TYPES
 from exporter.decode import protobuf
 from exporter.decode.decoder import Plain, decoder, in_use
 from tests.otlp import in_texts
-from tests.test_decode_same import TRACE_REQUESTS
+from tests.test_decode_same import LOG_REQUESTS, METRIC_REQUESTS, TRACE_REQUESTS
 
 walker = pytest.importorskip("exporter.decode.walker", reason="the compiled walker was not built")
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
-PLAIN: dict[str, Callable[..., Batch]] = {"traces": protobuf.decode_traces}
-REQUESTS = {"traces": TRACE_REQUESTS}
+PLAIN: dict[str, Callable[..., Batch]] = {
+    "traces": protobuf.decode_traces,
+    "logs": protobuf.decode_logs,
+    "metrics": protobuf.decode_metrics,
+}
+REQUESTS = {"traces": TRACE_REQUESTS, "logs": LOG_REQUESTS, "metrics": METRIC_REQUESTS}
 
 
 class Both:

@@ -12,21 +12,28 @@ from collections import deque
 import numpy as np
 
 from engine.records import Batch, LinkColumns, LogColumns, PointColumns, SpanColumns
-from exporter.decode.columns import SEVERITY_TEXTS
+from exporter.decode.columns import SEVERITY_TEXTS as TEXTS_OF_SEVERITY
 from exporter.decode.drops import Drop
 from exporter.decode.fold import SOURCE_SUFFIXES
-from exporter.decode.protobuf import decode_logs, decode_metrics
 from exporter.decode.resolve import Resolver
 from exporter.decode import keys as attribute_keys
+from exporter.decode.values import BODY_KEYS
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset, strlen
 
 cdef extern from "walk/spans.h" nogil:
-    enum: KEYS, GROUPS, FIELDS, MESSAGES, TABLES, DROPS, KEY_LONGEST
-    enum: M_TRACES, M_NAMED
+    pass
+
+cdef extern from "walk/logs.h" nogil:
+    pass
+
+cdef extern from "walk/points.h" nogil:
+    enum: KEYS, GROUPS, FIELDS, MESSAGES, TABLES, KEY_LONGEST, SEVERITY_TEXTS
+    enum: M_TRACES, M_LOGS, M_METRICS, M_NAMED
     enum: FINE, MALFORMED, BAD_ID, OUT_OF_RANGE, NO_MEMORY
-    enum: T_RESOURCES, T_OPERATIONS, T_MEANINGS, T_STATES, T_TEMPLATES, T_PLACES
+    enum: T_RESOURCES, T_OPERATIONS, T_MEANINGS, T_STATES, T_PLACES, T_TEMPLATES, T_PEERS, T_EXCEPTIONS, T_SEVERITIES, T_EVENTS
+    enum: T_METRICS, T_UNITS, T_SERIES
     enum: DIGIT, HEX, LETTER
     ctypedef struct Piece:
         const uint8_t *at
@@ -56,7 +63,8 @@ cdef extern from "walk/spans.h" nogil:
         size_t count
     ctypedef struct Walk:
         Table tables[13]
-        Rows blocks, spans, links
+        Rows blocks, spans, links, logs, events, points, counts, bound_values
+        Table bounds
         int64_t dropped[4]
         int error
     ctypedef struct SpanOut:
@@ -76,6 +84,45 @@ cdef extern from "walk/spans.h" nogil:
         uint8_t *kind
         uint8_t *status
         uint8_t *peer_kind
+    ctypedef struct LogRow:
+        int32_t resource, event
+    ctypedef struct EventRow:
+        Piece record
+        size_t row
+    ctypedef struct LogOut:
+        int64_t *time_ns
+        uint64_t *trace_hi
+        uint64_t *trace_lo
+        uint64_t *span
+        int32_t *resource
+        int32_t *template
+        int32_t *exception
+        int32_t *event_name
+        int32_t *peer
+        int32_t *statement
+        uint8_t *severity
+    ctypedef struct PointOut:
+        int64_t *time_ns
+        int64_t *start_ns
+        uint64_t *count
+        double *value
+        double *sum
+        int32_t *resource
+        int32_t *series
+        int32_t *metric
+        int32_t *unit
+        int32_t *bounds
+        uint8_t *type
+        uint8_t *temporality
+        uint8_t *flags
+    ctypedef struct SeverityText:
+        uint8_t text[16]
+        uint8_t size
+        uint8_t number
+    SeverityText severity_texts[64]
+    SeverityText body_keys[8]
+    int severity_text_count
+    int body_key_count
     Field schema[64][32]
     Keys span_keys, log_keys
     uint64_t hash_seed[2]
@@ -85,7 +132,11 @@ cdef extern from "walk/spans.h" nogil:
     uint32_t key_hash(const Keys *keys, const uint8_t *p, size_t size)
     int find_blocks(Walk *w, Piece request, int message)
     int walk_traces(Walk *w)
+    int walk_logs(Walk *w)
+    int walk_metrics(Walk *w)
     void write_spans(const Walk *w, SpanOut out)
+    void write_logs(const Walk *w, LogOut out)
+    void write_points(const Walk *w, PointOut out, int64_t *counts_at, double *counts)
     void write_links(const Walk *w, int64_t *rows, uint64_t *trace_hi, uint64_t *trace_lo, uint64_t *span)
     void finish(Walk *w)
     void clear_tables(Walk *w)
@@ -156,6 +207,19 @@ cdef int fill_keys(Keys *keys, groups) except -1:
     raise ImportError("no place of its own for every attribute key")
 
 
+cdef int fill_texts(SeverityText *texts, int room, numbers) except -1:
+    """Short texts and a number of each."""
+    cdef int at
+    cdef bytes raw
+    if len(numbers) > room or any(len(text) > 15 for text in numbers):
+        raise ImportError("more or longer texts than this build knows")
+    for at, (text, number) in enumerate(numbers.items()):
+        raw = text.encode()
+        memcpy(texts[at].text, <const char *>raw, len(raw))
+        texts[at].size, texts[at].number = len(raw), number
+    return len(numbers)
+
+
 cdef int fill() except -1:
     cdef int c, at
     cdef bytes suffix
@@ -171,6 +235,9 @@ cdef int fill() except -1:
     global source_suffix_count
     source_suffix_count = len(suffixes)
     hash_seed[0], hash_seed[1] = (int.from_bytes(os.urandom(8), "little") | 1 for _ in range(2))
+    global severity_text_count, body_key_count
+    severity_text_count = fill_texts(severity_texts, SEVERITY_TEXTS, TEXTS_OF_SEVERITY)
+    body_key_count = fill_texts(body_keys, 8, dict.fromkeys(BODY_KEYS, 0))
     fill_schema()
     fill_keys(&span_keys, attribute_keys.SPAN_GROUPS)
     fill_keys(&log_keys, attribute_keys.LOG_GROUPS)
@@ -188,7 +255,7 @@ cdef class Walker:
     """Decodes for one pair of dictionaries. Safe to call from several threads: one decodes at a time, without the GIL."""
 
     cdef Walk walk
-    cdef object lock, strings, resources, resolver, event_types
+    cdef object lock, strings, resources, resolver
     cdef list places
     cdef size_t entries_cap, bytes_cap
     cdef readonly int clears
@@ -198,7 +265,7 @@ cdef class Walker:
 
     def __init__(self, strings, resources, event_types, *, entries_cap=ENTRIES_CAP, bytes_cap=BYTES_CAP):
         self.lock = threading.Lock()
-        self.strings, self.resources, self.event_types = strings, resources, event_types
+        self.strings, self.resources = strings, resources
         self.resolver = Resolver(strings, event_types)
         self.entries_cap, self.bytes_cap = entries_cap, bytes_cap
         self.places = []
@@ -222,12 +289,30 @@ cdef class Walker:
                 finish(&self.walk)
 
     def logs(self, bytes raw):
-        """Decode an ExportLogsServiceRequest, by the plain decoder."""
-        return decode_logs(raw, self.strings, self.resources, self.event_types)
+        """Decode an ExportLogsServiceRequest. Raises ValueError where the bytes are malformed."""
+        with self.lock:
+            try:
+                self._find("ExportLogsServiceRequest", raw, M_LOGS)
+                with nogil:
+                    walk_logs(&self.walk)
+                self._check("ExportLogsServiceRequest")
+                self._resolve()
+                return Batch(logs=self._logs(), changes=self._changes(), dropped=self._dropped())
+            finally:
+                finish(&self.walk)
 
     def metrics(self, bytes raw):
-        """Decode an ExportMetricsServiceRequest, by the plain decoder."""
-        return decode_metrics(raw, self.strings, self.resources)
+        """Decode an ExportMetricsServiceRequest. Raises ValueError where the bytes are malformed."""
+        with self.lock:
+            try:
+                self._find("ExportMetricsServiceRequest", raw, M_METRICS)
+                with nogil:
+                    walk_metrics(&self.walk)
+                self._check("ExportMetricsServiceRequest")
+                self._resolve()
+                return Batch(points=self._points(), bounds=self._bounds(), dropped=self._dropped())
+            finally:
+                finish(&self.walk)
 
     # ------------------------------------------------------------ before and after the pass
 
@@ -272,6 +357,7 @@ cdef class Walker:
         cdef Table *tables = self.walk.tables
         cdef int i, code
         cdef float weight
+        cdef uint64_t word
         resolver = self.resolver
         table = &tables[T_RESOURCES]
         for i in range(table.resolved, table.count):
@@ -288,11 +374,36 @@ cdef class Walker:
         for i in range(table.resolved, table.count):
             weight = resolver.weight(self._key(table, i))
             memcpy(&table.entries[i].values[0], &weight, 4)
+        table = &tables[T_PLACES]
+        for i in range(table.resolved, table.count):
+            self.places.append(resolver.place(self._key(table, i)))
         table = &tables[T_TEMPLATES]
         for i in range(table.resolved, table.count):
             code = <int>(table.entries[i].word >> 8)
             place = self.places[code - 1] if code else ""
             table.entries[i].values[0] = resolver.template(self._key(table, i), table.entries[i].word & 0xFF, place)
+        table = &tables[T_PEERS]
+        for i in range(table.resolved, table.count):
+            table.entries[i].values[0] = resolver.log_peer(self._key(table, i))
+        table = &tables[T_EXCEPTIONS]
+        for i in range(table.resolved, table.count):
+            table.entries[i].values[0] = resolver.exception(self._key(table, i))
+        table = &tables[T_SEVERITIES]
+        for i in range(table.resolved, table.count):
+            table.entries[i].values[0] = resolver.severity(self._key(table, i))
+        table = &tables[T_EVENTS]
+        for i in range(table.resolved, table.count):
+            table.entries[i].values[0], table.entries[i].values[1] = resolver.event(self._key(table, i), table.entries[i].word)
+        for number, kind in ((T_METRICS, "value"), (T_UNITS, "value")):
+            table = &tables[<int>number]
+            for i in range(table.resolved, table.count):
+                table.entries[i].values[0] = resolver.text(kind, self._key(table, i))
+        table = &tables[T_SERIES]
+        for i in range(table.resolved, table.count):
+            word = table.entries[i].word
+            resource = tables[T_RESOURCES].entries[<int>(word >> 36)].values[0]
+            metric = self._key(&tables[T_METRICS], <int>((word >> 4) & 0xFFFFFFFF)).decode()
+            table.entries[i].values[0] = resolver.series(self._key(table, i), word & 15, resource, metric)
         for i in range(TABLES):
             tables[i].resolved = tables[i].count
 
@@ -341,6 +452,84 @@ cdef class Walker:
         return LinkColumns(**at)
 
 
+    cdef _logs(self):
+        cdef size_t n = self.walk.logs.count
+        if not n:
+            return None
+        block, at = columns(n, LOG_TYPES)
+        cdef uint8_t[::1] memory = block
+        cdef uint8_t *p = &memory[0]
+        cdef LogOut out
+        out.time_ns = <int64_t *>p
+        out.trace_hi = <uint64_t *>(p + 8 * n)
+        out.trace_lo = <uint64_t *>(p + 16 * n)
+        out.span = <uint64_t *>(p + 24 * n)
+        out.resource = <int32_t *>(p + 32 * n)
+        out.template = <int32_t *>(p + 36 * n)
+        out.exception = <int32_t *>(p + 40 * n)
+        out.event_name = <int32_t *>(p + 44 * n)
+        out.peer = <int32_t *>(p + 48 * n)
+        out.statement = <int32_t *>(p + 52 * n)
+        out.severity = p + 56 * n
+        with nogil:
+            write_logs(&self.walk, out)
+        return LogColumns(**at)
+
+    cdef _changes(self):
+        """Records whose event name is that of a change."""
+        cdef EventRow *event = <EventRow *>self.walk.events.rows
+        cdef LogRow *rows = <LogRow *>self.walk.logs.rows
+        cdef size_t i
+        found = []
+        for i in range(self.walk.events.count):
+            if self.walk.tables[T_EVENTS].entries[rows[event[i].row].event].values[1]:
+                record = (<const char *>event[i].record.at)[: event[i].record.size]
+                resource = self.resolver.resource(self._key(&self.walk.tables[T_RESOURCES], rows[event[i].row].resource))[0]
+                found.append(self.resolver.change(record, resource))
+        return tuple(found)
+
+    cdef _points(self):
+        cdef size_t n = self.walk.points.count, m = self.walk.counts.count
+        if not n:
+            return None
+        block, at = columns(n, POINT_TYPES)
+        cdef uint8_t[::1] memory = block
+        cdef uint8_t *p = &memory[0]
+        counts_at, counts = np.empty(n + 1, I64), np.empty(m, F64)
+        cdef int64_t[::1] ends = counts_at
+        cdef double[::1] values = counts
+        cdef PointOut out
+        out.time_ns = <int64_t *>p
+        out.start_ns = <int64_t *>(p + 8 * n)
+        out.count = <uint64_t *>(p + 16 * n)
+        out.value = <double *>(p + 24 * n)
+        out.sum = <double *>(p + 32 * n)
+        out.resource = <int32_t *>(p + 40 * n)
+        out.series = <int32_t *>(p + 44 * n)
+        out.metric = <int32_t *>(p + 48 * n)
+        out.unit = <int32_t *>(p + 52 * n)
+        out.bounds = <int32_t *>(p + 56 * n)
+        out.type = p + 60 * n
+        out.temporality = p + 61 * n
+        out.flags = p + 62 * n
+        with nogil:
+            write_points(&self.walk, out, &ends[0], &values[0] if m else NULL)
+        return PointColumns(counts_at=counts_at, counts=counts, **at)
+
+    cdef _bounds(self):
+        """Rows of Batch.bounds, cut out of one array."""
+        cdef Table *table = &self.walk.bounds
+        cdef size_t m = self.walk.bound_values.count
+        cdef int i
+        all_of_them = np.empty(m, F64)
+        cdef double[::1] values = all_of_them
+        if m:
+            memcpy(&values[0], self.walk.bound_values.rows, m * 8)
+        return tuple(
+            [all_of_them[table.entries[i].at // 8 : (table.entries[i].at + table.entries[i].size) // 8] for i in range(table.count)]
+        )
+
+
 def columns(n, types):
     """One block of memory, and an array of n values in it for each name and type; wider types come first, so all are aligned."""
     block = np.empty(n * sum(dtype.itemsize for dtype in types.values()), np.uint8)
@@ -351,12 +540,23 @@ def columns(n, types):
     return block, found
 
 
-I64, U64, I32, F32, U8 = (np.dtype(each) for each in (np.int64, np.uint64, np.int32, np.float32, np.uint8))
+I64, U64, I32, F32, F64, U8 = (np.dtype(each) for each in (np.int64, np.uint64, np.int32, np.float32, np.float64, np.uint8))
 SPAN_TYPES = (
     dict.fromkeys(("time_ns", "start_ns"), I64)
     | dict.fromkeys(("trace_hi", "trace_lo", "span", "parent"), U64)
     | dict.fromkeys(("resource", "operation", "peer", "error_type", "message", "statement"), I32)
     | {"weight": F32}
     | dict.fromkeys(("kind", "status", "peer_kind"), U8)
+)
+LOG_TYPES = (
+    {"time_ns": I64}
+    | dict.fromkeys(("trace_hi", "trace_lo", "span"), U64)
+    | dict.fromkeys(("resource", "template", "exception", "event_name", "peer", "statement"), I32)
+    | {"severity": U8}
+)
+POINT_TYPES = (
+    {"time_ns": I64, "start_ns": I64, "count": U64, "value": F64, "sum": F64}
+    | dict.fromkeys(("resource", "series", "metric", "unit", "bounds"), I32)
+    | dict.fromkeys(("type", "temporality", "flags"), U8)
 )
 LINK_TYPES = {"row": I64, "trace_hi": U64, "trace_lo": U64, "span": U64}

@@ -164,10 +164,6 @@ static int walk_traces(Walk *w) {
     return 1;
 }
 
-static inline int32_t value_of(const Walk *w, int table, int32_t entry, int value) {
-    return entry < 0 ? 0 : w->tables[table].entries[entry].values[value];
-}
-
 /* Where the columns go; each has room for as many values as there are rows. */
 typedef struct {
     int64_t *time_ns, *start_ns;

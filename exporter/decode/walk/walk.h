@@ -2,6 +2,7 @@
 #ifndef WHENCE_WALK_H
 #define WHENCE_WALK_H
 
+#include "buckets.h"
 #include "fold.h"
 #include "schema.h"
 #include "table.h"
@@ -42,11 +43,13 @@ typedef struct {
     Table tables[TABLES];
     Rows blocks, spans, links, logs, events, points, counts, bound_values;
     Table bounds; /* of this request */
-    Rows key, joined;
+    Rows key, joined, point_bounds, up, down; /* of this item */
+    double written_bounds[WRITTEN], written_counts[WRITTEN];
     Slot slots[KEYS];
     uint64_t set;
     int64_t dropped[DROPS];
     int error;
+    uint8_t *exact; /* the request, of just its size, where a build under AddressSanitizer wants it */
 } Walk;
 
 static inline int fails(Walk *w, int error) {
@@ -162,6 +165,10 @@ static inline int entry_of(Walk *w, int table, Bytes p, size_t size, uint64_t wo
     return *entry >= 0 || fails(w, NO_MEMORY);
 }
 
+static inline int32_t value_of(const Walk *w, int table, int32_t entry, int value) {
+    return entry < 0 ? 0 : w->tables[table].entries[entry].values[value];
+}
+
 /* Entry of a group's attributes; -1 where it has none. */
 static int entry_of_group(Walk *w, const Keys *keys, int group, uint8_t tag, int table, uint64_t word, int32_t *entry) {
     *entry = -1;
@@ -203,6 +210,11 @@ static inline int id_words(Walk *w, Piece id, size_t size, uint64_t *high, uint6
 
 /* The blocks of a request (ResourceSpans, ResourceLogs, ResourceMetrics), each with its resource. */
 static int find_blocks(Walk *w, Piece request, int message) {
+#ifdef WHENCE_EXACT
+    w->exact = malloc(request.size);
+    if (request.size) memcpy(w->exact, request.at, request.size);
+    request.at = w->exact;
+#endif
     Bytes p = request.at, end = p + request.size;
     while (p < end) {
         uint32_t tag;
@@ -284,7 +296,8 @@ static inline int walk_block(Walk *w, const Block *block, int message, int scope
 
 /* Forgets the request: what is new in the tables is taken back unless it was resolved. */
 static void finish(Walk *w) {
-    Rows *rows[] = {&w->blocks, &w->spans, &w->links, &w->logs, &w->events, &w->points, &w->counts, &w->bound_values, &w->key, &w->joined};
+    Rows *rows[] = {&w->blocks, &w->spans, &w->links, &w->logs, &w->events, &w->points, &w->counts, &w->bound_values, &w->key, &w->joined,
+                    &w->point_bounds, &w->up, &w->down};
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         rows[i]->count = 0;
         if (rows[i]->room > 1 << 18) rows_free(rows[i]); /* after an uncommonly large request */
@@ -295,6 +308,8 @@ static void finish(Walk *w) {
     else table_take_back(&w->bounds);
     memset(w->dropped, 0, sizeof(w->dropped));
     w->error = FINE;
+    free(w->exact);
+    w->exact = NULL;
 }
 
 static void clear_tables(Walk *w) {

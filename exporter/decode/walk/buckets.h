@@ -1,0 +1,105 @@
+/* exporter.decode.buckets.explicit: exponential histograms written out as explicit ones, to the same bits. */
+#ifndef WHENCE_BUCKETS_H
+#define WHENCE_BUCKETS_H
+
+#include <math.h>
+
+#include "wire.h"
+
+enum { BUCKETS_CAP = 160, SCALE_LOWEST = -11, SCALE_HIGHEST = 32, WRITTEN = 2 * BUCKETS_CAP + 8 };
+
+typedef struct {
+    const uint64_t *counts;
+    size_t size;
+    int32_t offset;
+} Side;
+
+/* How many times pairs must be merged until the buckets are within the cap. */
+static int merges_of(Side side) {
+    int64_t first = side.offset, last = first + (int64_t)side.size - 1;
+    int steps = 0;
+    while ((last >> steps) - (first >> steps) + 1 > BUCKETS_CAP) steps++;
+    return steps;
+}
+
+/* Buckets after `steps` mergings of pairs, as doubles of exact sums; returns the offset. */
+static int64_t merged(Side side, int steps, double *counts, int *size) {
+    int64_t start = (int64_t)side.offset >> steps;
+    *size = 0;
+    if (!side.size) return side.offset;
+    *size = (int)((((int64_t)side.offset + (int64_t)side.size - 1) >> steps) - start + 1);
+    size_t at = 0;
+    for (int i = 0; i < *size; i++) {
+        unsigned __int128 sum = 0;
+        for (; at < side.size && (((int64_t)side.offset + (int64_t)at) >> steps) - start == i; at++) sum += side.counts[at];
+        counts[i] = (double)sum;
+    }
+    return start;
+}
+
+static int edges_fit(int64_t start, int buckets, int scale) {
+    double step = pow(2.0, -scale);
+    return !((double)start * step < -1074 || (double)(start + buckets) * step >= 1024);
+}
+
+static double edge(int64_t at, int scale) { return pow(2.0, (double)at * pow(2.0, -scale)); }
+
+/* Bounds and counts (one more) of an exponential histogram; the number of bounds, -1 where it is not a histogram.
+ * `bounds` and `counts` have room for WRITTEN. */
+static int write_out(int scale, uint64_t zero_count, double threshold, Side positive, Side negative, double *bounds, double *counts) {
+    double up[BUCKETS_CAP + 1], down[BUCKETS_CAP + 1], above[BUCKETS_CAP + 2];
+    int ups, downs, n = 0, m = 0;
+    if (scale < SCALE_LOWEST || scale > SCALE_HIGHEST) return -1;
+    int widest = merges_of(positive), other = merges_of(negative);
+    if (other > widest) widest = other;
+    int64_t up_start = merged(positive, widest, up, &ups), down_start = merged(negative, widest, down, &downs);
+    scale -= widest;
+    if (downs) {
+        if (!edges_fit(down_start, downs, scale)) return -1;
+        for (int i = downs; i >= 0; i--) bounds[n++] = -edge(down_start + i, scale);
+        counts[m++] = 0.0;
+        for (int i = downs - 1; i >= 0; i--) counts[m++] = down[i];
+    }
+    double zero = threshold > 0.0 ? threshold : 0.0, top;
+    if (ups) {
+        if (!edges_fit(up_start, ups, scale)) return -1;
+        for (int i = 0; i <= ups; i++) above[i] = edge(up_start + i, scale);
+    }
+    if (!n) {
+        bounds[n++] = zero != 0.0 ? -zero : 0.0;
+        counts[m++] = zero != 0.0 ? 0.0 : (double)zero_count;
+        if (zero != 0.0) {
+            bounds[n++] = zero;
+            counts[m++] = (double)zero_count;
+        }
+        top = bounds[n - 1];
+    } else {
+        top = zero;
+        bounds[n++] = zero;
+        counts[m++] = (double)zero_count;
+    }
+    if (ups) {
+        int skipped = 0;
+        if (above[0] <= top)
+            while (skipped <= ups && !(above[skipped] > top)) skipped++;
+        if (skipped > ups) return -1;
+        for (int i = skipped; i <= ups; i++) bounds[n++] = above[i];
+        if (!skipped) {
+            counts[m++] = 0.0;
+            for (int i = 0; i < ups; i++) counts[m++] = up[i];
+        } else {
+            unsigned __int128 sum = 0; /* buckets below the zero threshold stay with the first one above it */
+            int64_t stop = up_start + skipped;
+            for (size_t at = 0; at < positive.size && (((int64_t)positive.offset + (int64_t)at) >> widest) < stop; at++)
+                sum += positive.counts[at];
+            counts[m++] = (double)sum;
+            for (int i = skipped; i < ups; i++) counts[m++] = up[i];
+        }
+    }
+    counts[m++] = 0.0;
+    for (int i = 0; i < n; i++)
+        if (!isfinite(bounds[i]) || (i && bounds[i - 1] >= bounds[i])) return -1;
+    return n;
+}
+
+#endif
