@@ -10,9 +10,22 @@ import json
 import random
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
@@ -91,6 +104,90 @@ def traces(rng: random.Random, items: int) -> tuple[bytes, int]:
     return ExportTraceServiceRequest(resource_spans=blocks).SerializeToString(), services * (items // services)
 
 
+def log_of(rng: random.Random, number: int) -> LogRecord:
+    """A record with ids and numbers in its body."""
+    body = rng.choice(
+        (
+            f"order {rng.getrandbits(30)} of user {rng.randbytes(8).hex()} placed in {rng.random() * 100:.3f} ms",
+            f"c.s.CartController#{rng.randrange(40)} GET /cart/{rng.getrandbits(20)} took {rng.randrange(900)} ms",
+            f"connection to 10.0.{rng.randrange(255)}.{rng.randrange(255)}:5432 released, pool {rng.randrange(20)} of 20",
+        )
+    )
+    found: dict[str, str | int] = {
+        "thread.name": f"exec-{rng.randrange(200)}",
+        "logger.name": "com.shop.cart.CartController",
+        "log.iostream": "stdout",
+    }
+    return LogRecord(
+        time_unix_nano=AT_NS + number * 1_000_000,
+        observed_time_unix_nano=AT_NS + number * 1_000_000,
+        severity_number=9,
+        severity_text="INFO",
+        body=AnyValue(string_value=body),
+        attributes=pairs(found),
+        trace_id=rng.randbytes(16),
+        span_id=rng.randbytes(8),
+    )
+
+
+def logs(rng: random.Random, items: int) -> tuple[bytes, int]:
+    """A request and how many items it has."""
+    services = min(40, max(1, items // 32))
+    blocks = [
+        ResourceLogs(
+            resource=resource_of(service), scope_logs=[ScopeLogs(log_records=[log_of(rng, number) for number in range(items // services)])]
+        )
+        for service in range(services)
+    ]
+    return ExportLogsServiceRequest(resource_logs=blocks).SerializeToString(), services * (items // services)
+
+
+def number_point(rng: random.Random, found: dict[str, Any]) -> NumberDataPoint:
+    """A point of a gauge or a sum."""
+    return NumberDataPoint(as_double=rng.random(), **found)
+
+
+def histogram_point(rng: random.Random, found: dict[str, Any]) -> HistogramDataPoint:
+    """A point with the 14 default bounds."""
+    bounds = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+    return HistogramDataPoint(count=100, sum=3.5, explicit_bounds=bounds, bucket_counts=[rng.randrange(50) for _ in range(15)], **found)
+
+
+def exponential_point(rng: random.Random, found: dict[str, Any]) -> ExponentialHistogramDataPoint:
+    """A point with 40 to 80 buckets."""
+    counts = [rng.randrange(50) for _ in range(rng.randrange(40, 80))]
+    positive = ExponentialHistogramDataPoint.Buckets(offset=rng.randrange(-200, -100), bucket_counts=counts)
+    return ExponentialHistogramDataPoint(count=sum(counts), sum=3.5, scale=4, zero_count=1, positive=positive, **found)
+
+
+#: Field of a Metric, and how its points are made.
+POINTS: dict[str, tuple[str, Callable[[random.Random, dict[str, Any]], Any]]] = {
+    "gauge": ("gauge", number_point),
+    "sum": ("sum", number_point),
+    "histogram": ("histogram", histogram_point),
+    "exponential": ("exponential_histogram", exponential_point),
+}
+
+
+def metrics(rng: random.Random, items: int, kind: str) -> tuple[bytes, int]:
+    """A request and how many points it has: 16 metrics a service, as many series each as it takes."""
+    services, names = min(40, max(1, items // 64)), 16
+    field, point_of = POINTS[kind]
+    each = items // services // names
+    now = AT_NS + rng.randrange(1 << 40)
+    blocks = []
+    for service in range(services):
+        made = []
+        for name in range(names):
+            points = []
+            for series in range(each):
+                found = pairs({"http.route": f"/api/v1/items/{series}", "http.request.method": "GET", "http.response.status_code": 200})
+                points.append(point_of(rng, {"attributes": found, "start_time_unix_nano": AT_NS, "time_unix_nano": now}))
+            made.append(Metric(name=f"http.server.metric.{name}", unit="s", **{field: {"data_points": points}}))
+        blocks.append(ResourceMetrics(resource=resource_of(service), scope_metrics=[ScopeMetrics(metrics=made)]))
+    return ExportMetricsServiceRequest(resource_metrics=blocks).SerializeToString(), services * names * each
+
+
 def microseconds(decode: Callable[[bytes], object], requests: list[bytes], items: int) -> float:
     """CPU time an item, after two requests to warm up."""
     for raw in requests[:2]:
@@ -136,8 +233,15 @@ def main() -> None:
         print(f"{row['signal']:24} {row['items']:10} {row['bytes']:6} {row['plain_us']:9.2f} {row['walker_us']:10.3f} {row['ratio']:5.1f}x")
 
 
-PLAIN = {"traces": protobuf.decode_traces}
-SIGNALS = {"traces": traces}
+PLAIN = {
+    "traces": protobuf.decode_traces,
+    "logs": protobuf.decode_logs,
+    "metrics gauge": protobuf.decode_metrics,
+    "metrics sum": protobuf.decode_metrics,
+    "metrics histogram": protobuf.decode_metrics,
+    "metrics exponential": protobuf.decode_metrics,
+}
+SIGNALS = {"traces": traces, "logs": logs, **{f"metrics {kind}": partial(metrics, kind=kind) for kind in POINTS}}
 
 if __name__ == "__main__":
     main()

@@ -28,6 +28,10 @@ static int64_t merged(Side side, int steps, double *counts, int *size) {
     *size = 0;
     if (!side.size) return side.offset;
     *size = (int)((((int64_t)side.offset + (int64_t)side.size - 1) >> steps) - start + 1);
+    if (!steps) {
+        for (int i = 0; i < *size; i++) counts[i] = (double)side.counts[i];
+        return start;
+    }
     size_t at = 0;
     for (int i = 0; i < *size; i++) {
         unsigned __int128 sum = 0;
@@ -42,11 +46,23 @@ static int edges_fit(int64_t start, int buckets, int scale) {
     return !((double)start * step < -1074 || (double)(start + buckets) * step >= 1024);
 }
 
-static double edge(int64_t at, int scale) { return pow(2.0, (double)at * pow(2.0, -scale)); }
+/* Bounds that were computed before: 60 of them a histogram are most of its cost, and the next one has nearly the same. */
+enum { EDGES = 4096 };
+typedef struct {
+    double value;
+    int64_t at;
+    int32_t scale, known;
+} Edge;
+
+static double edge(Edge *edges, int64_t at, int scale) {
+    Edge *kept = &edges[((uint64_t)at ^ (uint64_t)(uint32_t)scale << 7) % EDGES];
+    if (!kept->known || kept->at != at || kept->scale != scale) *kept = (Edge){pow(2.0, (double)at * pow(2.0, -scale)), at, scale, 1};
+    return kept->value;
+}
 
 /* Bounds and counts (one more) of an exponential histogram; the number of bounds, -1 where it is not a histogram.
  * `bounds` and `counts` have room for WRITTEN. */
-static int write_out(int scale, uint64_t zero_count, double threshold, Side positive, Side negative, double *bounds, double *counts) {
+static int write_out(Edge *edges, int scale, uint64_t zero_count, double threshold, Side positive, Side negative, double *bounds, double *counts) {
     double up[BUCKETS_CAP + 1], down[BUCKETS_CAP + 1], above[BUCKETS_CAP + 2];
     int ups, downs, n = 0, m = 0;
     if (scale < SCALE_LOWEST || scale > SCALE_HIGHEST) return -1;
@@ -56,14 +72,14 @@ static int write_out(int scale, uint64_t zero_count, double threshold, Side posi
     scale -= widest;
     if (downs) {
         if (!edges_fit(down_start, downs, scale)) return -1;
-        for (int i = downs; i >= 0; i--) bounds[n++] = -edge(down_start + i, scale);
+        for (int i = downs; i >= 0; i--) bounds[n++] = -edge(edges, down_start + i, scale);
         counts[m++] = 0.0;
         for (int i = downs - 1; i >= 0; i--) counts[m++] = down[i];
     }
     double zero = threshold > 0.0 ? threshold : 0.0, top;
     if (ups) {
         if (!edges_fit(up_start, ups, scale)) return -1;
-        for (int i = 0; i <= ups; i++) above[i] = edge(up_start + i, scale);
+        for (int i = 0; i <= ups; i++) above[i] = edge(edges, up_start + i, scale);
     }
     if (!n) {
         bounds[n++] = zero != 0.0 ? -zero : 0.0;

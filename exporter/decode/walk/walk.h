@@ -44,6 +44,7 @@ typedef struct {
     Rows blocks, spans, links, logs, events, points, counts, bound_values;
     Table bounds; /* of this request */
     Rows key, joined, point_bounds, up, down; /* of this item */
+    Edge edges[EDGES];
     double written_bounds[WRITTEN], written_counts[WRITTEN];
     Slot slots[KEYS];
     uint64_t set;
