@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +18,9 @@ from engine.strings import Resources, Strings
 from exporter.changes.log_record import EVENT_TYPES
 from exporter.decode import protobuf
 from exporter.decode.decoder import Plain, decoder, in_use
-from tests.otlp import in_texts
+from tests.fuzz import fuzz
+from tests.fuzz_seeds import SEEDS
+from tests.otlp import in_texts, lines_of, recordings, to_protobuf
 from tests.test_decode_same import LOG_REQUESTS, METRIC_REQUESTS, TRACE_REQUESTS
 
 walker = pytest.importorskip("exporter.decode.walker", reason="the compiled walker was not built")
@@ -98,8 +103,40 @@ def test_any_bytes_are_refused_or_taken_alike(signal, raw):
     WARM.check(signal, raw)
 
 
+def test_changed_bytes_by_the_ten_thousand_make_no_difference(capsys):
+    assert fuzz(walker, inputs=60_000, seconds=40, seed=3) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nezha-trainticket/*", "nezha-onlineboutique/*", "rootcausebench/*"])
+def test_the_walker_gives_the_same_columns_for_a_recording(name):
+    paths = sorted(recordings().glob(f"{name}.jsonl.zst"))
+    if not paths:
+        pytest.skip(f"no recording {name}")
+    signals = {"resourceSpans": "traces", "resourceLogs": "logs", "resourceMetrics": "metrics"}
+    for line in itertools.islice(lines_of(paths[0]), 0, 300, 10):
+        payload = orjson.loads(line)
+        (signal,) = payload
+        assert WARM.check(signals[signal], to_protobuf(payload).SerializeToString())
+
+
+def test_several_threads_at_once_get_their_own_batches():
+    strings, resources = Strings(), Resources()
+    shared = walker.Walker(strings, resources, EVENT_TYPES)
+    raws = SEEDS["traces"] * 20
+
+    def run(raw: bytes) -> Any:
+        return in_texts(shared.traces(raw), strings, resources)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(run, raws))
+    assert together == [run(raw) for raw in raws]
+
+
 def test_memory_is_bounded_and_starting_anew_is_counted():
-    assert TIGHT.walker.clears > 0
+    both = Both(entries_cap=10, bytes_cap=1000)
+    for raw in SEEDS["traces"] * 2:
+        assert both.check("traces", raw)
+    assert both.walker.clears > 0
 
 
 def test_a_setting_takes_the_plain_decoder_and_that_is_said_loudly(caplog):
