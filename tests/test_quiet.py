@@ -11,12 +11,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Batch, Resource
-from engine.strings import Resources
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Batch, PointColumns, Resource
+from engine.strings import Resources, Strings
+from exporter.decode.json import decode_json
+from exporter.evaluate.columns import joined
 from exporter.evaluate.day import Day, batches, codes_of
 from exporter.evaluate.mishaps import Mishap, mishaps, planted_hour
 from exporter.evaluate.planted import Kind
-from exporter.evaluate.pool import VERSION, Pool, read, traces_of
+from exporter.evaluate.pool import VERSION, Pool, failing_ns, read, traces_of, whole_hours
 from exporter.evaluate.quiet import report
 from exporter.evaluate.routine import SCALED_NS, Fleet, Routine, routine
 from exporter.evaluate.truth import load
@@ -222,6 +224,29 @@ def test_short_stretches_are_drawn_from_again_and_again(pool: Pool) -> None:
     assert points is not None
     minutes = Counter(((points.time_ns - START_NS) // MINUTE_NS).tolist())
     assert minutes == dict.fromkeys(range(60), 6), "three services, two gauges each, every minute"
+
+
+def test_an_hour_in_which_requests_failed_is_not_quiet() -> None:
+    strings, resources = Strings(), Resources()
+    failed_ns = T0 + 90 * MINUTE_NS
+    parts = []
+    for row in range(48):
+        time_ns = T0 + row * 5 * MINUTE_NS
+        for service, requests, share in (("web", 1000, 0.9 if time_ns == failed_ns else 1.0), ("rare", 20, 0.5 if row == 3 else 1.0)):
+            at = {"timeUnixNano": str(time_ns)}
+            counted = {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": [{**at, "asDouble": requests}]}
+            metrics = [
+                {"name": "requests", "unit": "{request}", "sum": counted},
+                {"name": "mean latency", "unit": "s", "gauge": {"dataPoints": [{**at, "asDouble": 0.1}]}},
+                {"name": "success", "unit": "1", "gauge": {"dataPoints": [{**at, "asDouble": share}]}},
+            ]
+            line = {"resourceMetrics": [{"resource": resource(service), "scopeMetrics": [{"metrics": metrics}]}]}
+            parts.append(decode_json(line, strings, resources).points)
+    points = joined([part for part in parts if part is not None], PointColumns)
+    assert failing_ns(points, strings, resources) == {failed_ns}, "of those that are asked often"
+    hours = whole_hours([(T0, T0 + 4 * HOUR_NS)], {failed_ns})
+    assert failed_ns // HOUR_NS not in hours
+    assert len(hours) == 2
 
 
 def test_services_of_the_pool_have_one_instance_and_a_version(pool: Pool) -> None:

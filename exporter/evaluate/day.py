@@ -97,9 +97,8 @@ class Day:
 
     def _same_hour(self, start_ns: int) -> int:
         """Start of a recorded hour, at most an hour off by the clock where there is one, the same each time it is asked."""
-        first, last = self.pool.stretches[0][0], self.pool.stretches[-1][1]
-        hours = range(-(-first // HOUR_NS), last // HOUR_NS)
-        near = [hour for hour in hours if (hour - start_ns // HOUR_NS + 1) % 24 <= 2] or [*hours]
+        hours = self.pool.hours
+        near = [hour for hour in hours if (hour - start_ns // HOUR_NS + 1) % 24 <= 2] or hours
         return near[int(np.random.default_rng(start_ns // HOUR_NS).integers(len(near)))] * HOUR_NS
 
     def _traces(self, copies: I64, starts: I64) -> tuple[SpanColumns, LogColumns, LinkColumns]:

@@ -11,6 +11,8 @@ from engine.records import HOUR_NS, I32, I64, MINUTE_NS, SECOND_NS, U64, Batch, 
 from engine.strings import Resources, Strings
 from exporter.decode.json import decode_json
 from exporter.evaluate.columns import chosen, joined, joined_batches, part
+from exporter.evaluate.planted import HARMFUL, SEEN_SHARE
+from exporter.evaluate.planted_points import Gauges
 from exporter.evaluate.truth import Quiet, Truth
 from exporter.recording import RecordingError, lines, span_of_time
 
@@ -44,6 +46,7 @@ class Pool:
     points: PointColumns  # by time
     stretches: tuple[tuple[int, int], ...]  # from which the points are, ns
     slow: bool
+    hours: tuple[int, ...]  # slow: whole hours recorded (ns / 1 h) in which nothing failed
     origin: str  # the recordings, and how much of them was quiet
 
     @property
@@ -121,6 +124,7 @@ def read(truths: Sequence[Truth]) -> Pool:
         points=metrics,
         stretches=tuple(stretches),
         slow=slow,
+        hours=tuple(whole_hours(stretches, failing_ns(metrics, strings, resources))) if slow else (),
         origin=f"{len(start_ns)} traces ({len(spans.time_ns)} spans, {len(logs.time_ns)} log records), {minutes} minutes of metrics",
     )
 
@@ -143,6 +147,31 @@ def inside(time_ns: I64, intervals: Sequence[tuple[int, int]]) -> Bool:
     for start_ns, end_ns in intervals:
         found |= (time_ns >= start_ns) & (time_ns < end_ns)
     return found
+
+
+def failing_ns(points: PointColumns, strings: Strings, resources: Resources) -> set[int]:
+    """Times (ns) at which as many requests failed as is called harmful where it is planted: no quiet, whatever the truth says.
+
+    Of components with at least a tenth of the busiest one's requests: usual (median) share that succeeded - share >= .05.
+    """
+    gauges = Gauges([Batch(points=points)], strings, resources)
+    components = gauges.components()
+    requests = {name: sum(gauges.values[one.requests].values()) for name, one in components.items()}
+    found: set[int] = set()
+    for name, one in components.items():
+        if one.success is None or requests[name] < SEEN_SHARE * max(requests.values()):
+            continue
+        share, least = gauges.values[one.success], HARMFUL.entry_failures[0] * gauges.whole(one.success)
+        usual = float(np.median(list(share.values())))
+        found |= {round(seconds * SECOND_NS) for seconds, value in share.items() if usual - value >= least}
+    return found
+
+
+def whole_hours(stretches: Sequence[tuple[int, int]], failing: set[int]) -> list[int]:
+    """Hours (since 1970) that lie in a stretch and hold no time at which requests failed. All of them where none is without."""
+    hours = [hour for start_ns, end_ns in stretches for hour in range(-(-start_ns // HOUR_NS), end_ns // HOUR_NS)]
+    broken = {(time_ns - 1) // HOUR_NS for time_ns in failing} | {time_ns // HOUR_NS for time_ns in failing}
+    return [hour for hour in hours if hour not in broken] or hours
 
 
 def begun_ns(spans: SpanColumns, resources: Resources, quiet: Quiet) -> int:
