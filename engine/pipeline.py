@@ -225,9 +225,16 @@ class Engine:
             services=self.presence.statuses(),
             edges=self.topology.edges(now_ns),
             scores=tuple((service, family, nats) for (service, family), nats in sorted(scores.items())),
-            counters=tuple(
-                ("rca_anomalies_total", (("service_name", service), ("signal", family)), float(count))
-                for (service, family), count in sorted(self._anomalies.items())
+            counters=(
+                *(
+                    ("rca_anomalies_total", (("service_name", service), ("signal", family)), float(count))
+                    for (service, family), count in sorted(self._anomalies.items())
+                ),
+                *(
+                    ("rca_rows_total", (("source", source), ("what", what)), float(count))
+                    for (source, what), count in sorted(self.rows.counts().items())
+                    if count and what != "indexed"  # which may fall
+                ),
             ),
             dropped=tuple((what, reason, float(count)) for (what, reason), count in sorted(dropped.items()) if count),
         )

@@ -51,6 +51,7 @@ TABLE: tuple[Row, ...] = (
     Row("rca_incidents_total", "counter", "Incidents opened or reopened", ("severity",)),
     # signals
     _found("rca_anomalies_total", "Deviations that crossed their threshold", "service_name", "signal", kind="counter"),
+    _found("rca_rows_total", "Learned rows by source and what became of them", "source", "what", kind="counter"),
     _found("rca_anomaly_score_nats", "Loudest deviation of the last window", "service_name", "signal"),
     Row("rca_config_changes_total", "counter", "Changes taken", ("change_type", "inferred")),
     # graphs

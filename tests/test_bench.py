@@ -14,9 +14,12 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.pipeline import Engine
+from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from exporter.decode.protobuf import decode_traces, parsed
 from tests.bench import chart
+from tests.bench.load.columns import Columns
 from tests.bench.load.process import children, cpu_seconds, pss_bytes
 from tests.bench.load.spans import Settings, SpanTraffic
 from tests.bench.scrape import Scrape, quantile_of
@@ -118,3 +121,15 @@ def test_the_naive_path_reads_the_same_from_a_request_as_the_columns_hold() -> N
     assert [each["name"] for each in dicts] == [strings.text("operation", int(code)) for code in columns.operation]
     np.testing.assert_allclose([each["milliseconds"] for each in dicts], (columns.time_ns - columns.start_ns) / 1e6)
     assert {each["service"] for each in dicts} == {resources[int(code)].service.removeprefix("shop/") for code in columns.resource}
+
+
+def test_rows_are_counted_by_source_and_by_what_became_of_them() -> None:
+    strings, resources = Strings(), Resources()
+    engine = Engine(strings, resources, EngineSettings(live=True))
+    traffic = SpanTraffic(Settings(spans_a_request=512, spans_a_second=100.0))
+    columns = Columns(traffic, strings, resources)
+    for number in range(8):
+        engine.observe(columns.batch(number), traffic.settings.start_ns + (number + 1) * traffic.span_ns)
+    counted = {labels: value for name, labels, value in engine.snapshot.counters if name == "rca_rows_total"}
+    rows = engine.rows.counts()["traces", "rows"]
+    assert counted[("source", "traces"), ("what", "rows")] == rows > 0
