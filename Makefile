@@ -29,7 +29,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt setup.py exporter/decode/walker.pyx $(wildcard exporter/decode/walk/*.h)
+$(STAMP): pyproject.toml constraints.txt setup.py exporter/decode/walker.pyx $(wildcard exporter/decode/walk/*.h engine/kernels/*.pyx)
 	@echo 'whence: setting up $(VENV) (once): numpy, faiss-cpu, grpcio, protobuf, torch (CPU build, for training), and what tests need;'
 	@echo '        about 350 MB to download, 1.2 GB on disk, no GPU libraries'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'whence needs Python 3.11 or later: make PYTHON=python3.12' >&2; exit 2; }

@@ -1,4 +1,6 @@
-"""The compiled wire walker. Without a C compiler whence installs and runs all the same, with its plain decoder, and says so."""
+"""The compiled modules: the wire walker and the engine's kernels. Without a C compiler whence installs and runs all the same, with its
+plain decoder and NumPy, and says so.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from glob import glob
 
 from setuptools import Extension, setup
 
+# No -march=native: a wheel runs on other machines than the one that built it.
 FLAGS = ["-O3", "-fno-strict-aliasing", *os.environ.get("WALKER_CFLAGS", "").split()]
+LINKED = os.environ.get("WALKER_LDFLAGS", "").split()
 
 walker = Extension(
     "exporter.decode.walker",
@@ -15,8 +19,13 @@ walker = Extension(
     depends=sorted(glob("exporter/decode/walk/*.h")),
     include_dirs=["exporter/decode"],
     extra_compile_args=FLAGS,
-    extra_link_args=os.environ.get("WALKER_LDFLAGS", "").split(),
+    extra_link_args=LINKED,
     optional=True,
 )
 
-setup(ext_modules=[walker])
+kernels = [
+    Extension(path.removesuffix(".pyx").replace("/", "."), [path], extra_compile_args=FLAGS, extra_link_args=LINKED, optional=True)
+    for path in sorted(glob("engine/kernels/*.pyx"))
+]
+
+setup(ext_modules=[walker, *kernels])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import kernels
 from engine.evidence.absence import silent_services
 from engine.evidence.rows import Rows
 from engine.evidence.series import Latest, series_evidence
@@ -74,9 +75,7 @@ class Engine:
 
     def finish(self) -> list[Incident]:
         """Close all windows: the end of a recording."""
-        pending = self.inbox.pending()
-        times = [int(columns.time_ns[-1]) for columns in (pending.spans, pending.logs, pending.points) if len(columns.time_ns)]
-        last_ns = max(times, default=self.inbox.last_item_ns)
+        last_ns = self.inbox.latest_ns or self.inbox.last_item_ns
         # as far as windows go on live when nothing comes any more: what the last items opened is decided in them
         return self._close(last_ns + self.settings.window_ns + TAIL_NS) if last_ns else []
 
@@ -255,11 +254,9 @@ def _latest_by_source(batch: Batch, resources: Resources) -> list[tuple[str, int
     for columns in (batch.spans, batch.logs, batch.points):
         if columns is None or not len(columns.time_ns):
             continue
-        codes, at = np.unique(columns.resource, return_inverse=True)
-        newest = np.zeros(len(codes), np.int64)
-        np.maximum.at(newest, at.reshape(-1), columns.time_ns)
-        for code, time_ns in zip(codes.tolist(), newest.tolist(), strict=True):
-            resource = resources[code]
+        _, newest = kernels.bounds(columns.resource, columns.time_ns, len(resources))
+        for code in np.flatnonzero(newest > np.iinfo(np.int64).min).tolist():
+            resource, time_ns = resources[code], int(newest[code])
             source = resource.service or resource.host or resource.instance
             latest[source] = max(latest.get(source, 0), time_ns)
     return sorted(latest.items())

@@ -9,11 +9,12 @@ answers calls what it names: a database, a queue, another system (a virtual node
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from engine import kernels
 from engine.records import (
     F64,
     I32,
@@ -37,41 +38,56 @@ WAIT_NS = MINUTE_NS  # for the other end of a call: a client ends after its serv
 WAITING_MOST = 200_000  # rows a side; the oldest go first, counted
 EDGES_MOST = 16_384
 ALIASES_MOST = 4096
+_CODE = (1 << 20) - 1  # room for a code of a resource or a text
 
-_MIX = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
 
 def span_key(trace_hi: U64, trace_lo: U64, span: U64) -> U64:
     """64-bit hash of trace and span id: equal ids, equal keys; 1e5 waiting spans collide with a chance of 3e-10."""
-    with np.errstate(over="ignore"):
-        mixed = (trace_lo * _MIX[0]) ^ (trace_hi * _MIX[1]) ^ (span * _MIX[2])
-        mixed ^= mixed >> np.uint64(29)
-        mixed = mixed * _MIX[1]
-    key: U64 = mixed ^ (mixed >> np.uint64(32))
-    return key
+    return kernels.mixed(kernels.mixed(trace_hi, trace_lo), span)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Offers:
-    """Spans that may turn out to be a caller."""
+    """Spans of one window that may turn out to be a caller, and those of them that call what may never answer (`open`)."""
 
     time_ns: I64
-    key: U64
+    keys: kernels.Index
     resource: I32
-    kind: U8
     peer: I32
-    peer_kind: U8
     failed: Bool
-    seconds: F64
-    weight: F64
     answered: Bool
+    open: I64  # rows of clients and producers that name what they call
+    peer_kind: U8  # of the open ones
+    seconds: F64  # of the open ones
+    weight: F64  # of the open ones
 
     @staticmethod
     def of(spans: SpanColumns, keys: U64) -> _Offers:
-        seconds = (spans.time_ns - spans.start_ns) / 1e9
+        calling = (spans.kind == SpanKind.CLIENT) | (spans.kind == SpanKind.PRODUCER)
+        rows = np.flatnonzero(calling & (spans.peer_kind != PeerKind.NONE))
+        seconds = (spans.time_ns[rows] - spans.start_ns[rows]) / 1e9
         failed, answered = spans.status == Status.ERROR, np.zeros(len(keys), np.bool_)
-        peer_kind, weight = spans.peer_kind.copy(), spans.weight.astype(np.float64)
-        return _Offers(spans.time_ns, keys, spans.resource, spans.kind, spans.peer, peer_kind, failed, seconds, weight, answered)
+        offered = spans.time_ns, kernels.Index(keys), spans.resource, spans.peer, failed, answered
+        return _Offers(*offered, rows, spans.peer_kind[rows], seconds, spans.weight[rows].astype(np.float64))
+
+    def due(self, until_ns: int) -> tuple[Bool, Bool]:
+        """Of the open ones, those that nobody answered in time, and all that need no answer any more."""
+        # a database never answers with a span of its own
+        over = (self.time_ns[self.open] < until_ns) | (self.peer_kind == PeerKind.DATABASE)
+        return over & ~self.answered[self.open], over
+
+    def close(self, over: Bool) -> None:
+        """These need no answer any more."""
+        left = ~over
+        self.open, self.peer_kind, self.seconds, self.weight = self.open[left], self.peer_kind[left], self.seconds[left], self.weight[left]
+
+    def without_first(self, count: int) -> _Offers:
+        """The later rows alone."""
+        left = self.open >= count
+        offered = self.time_ns[count:], kernels.Index(self.keys.keys[count:]), self.resource[count:], self.peer[count:]
+        rest = self.failed[count:], self.answered[count:], self.open[left] - count
+        return _Offers(*offered, *rest, self.peer_kind[left], self.seconds[left], self.weight[left])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +102,24 @@ class _Asks:
     weight: F64
 
     @staticmethod
-    def of(spans: SpanColumns, links: LinkColumns) -> _Asks:
-        child = np.flatnonzero(spans.parent != 0)
-        chosen = spans.kind[links.row] == SpanKind.CONSUMER
-        row = np.concatenate([child, links.row[chosen]])
-        by_parent = span_key(spans.trace_hi[child], spans.trace_lo[child], spans.parent[child])
-        by_link = span_key(links.trace_hi[chosen], links.trace_lo[chosen], links.span[chosen])
+    def of(spans: SpanColumns, links: LinkColumns, trace: U64) -> _Asks:
+        row = np.flatnonzero(spans.parent != 0)
+        keys = kernels.mixed(trace[row], spans.parent[row])
+        if len(links.row):
+            chosen = spans.kind[links.row] == SpanKind.CONSUMER
+            row = np.concatenate([row, links.row[chosen]])
+            keys = np.concatenate([keys, span_key(links.trace_hi[chosen], links.trace_lo[chosen], links.span[chosen])])
         seconds = (spans.time_ns[row] - spans.start_ns[row]) / 1e9
-        weight = spans.weight[row].astype(np.float64)
-        keys = np.concatenate([by_parent, by_link])
-        return _Asks(spans.time_ns[row], keys, spans.resource[row], spans.status[row] == Status.ERROR, seconds, weight)
+        failed, weight = spans.status[row] == Status.ERROR, spans.weight[row].astype(np.float64)
+        return _Asks(spans.time_ns[row], keys, spans.resource[row], failed, seconds, weight)
 
+    def rows(self, which: I64 | Bool) -> _Asks:
+        """Some of them."""
+        return _Asks(*(getattr(self, name)[which] for name in _Asks.__slots__))
 
-Rows = TypeVar("Rows", _Offers, _Asks)
-
-
-def _join(first: Rows, second: Rows) -> Rows:
-    kind = type(first)
-    return kind(*(np.concatenate([getattr(first, one.name), getattr(second, one.name)]) for one in fields(kind)))
-
-
-def _keep(rows: Rows, which: Any) -> Rows:
-    kind = type(rows)
-    return kind(*(getattr(rows, one.name)[which] for one in fields(kind)))
+    def and_those(self, other: _Asks) -> _Asks:
+        """Both."""
+        return _Asks(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in _Asks.__slots__))
 
 
 @dataclass(slots=True)
@@ -125,8 +136,9 @@ class Topology:
     def __init__(self, strings: Strings, resources: Resources, settings: EngineSettings) -> None:
         self.dropped = {"waiting_full": 0, "edges_full": 0}
         self._strings, self._resources, self._keep_ns = strings, resources, settings.topology_keep_ns
-        self._offers: _Offers | None = None
+        self._offers: list[_Offers] = []  # of a window each, oldest first
         self._asks: _Asks | None = None
+        self._gone_ns = 0  # offers that end before this have waited long enough
         self._edges: dict[tuple[str, str, PeerKind], _Edge] = {}
         self._aliases: dict[str, str] = {}  # what clients call a service -> its name, from calls that were answered
         self._services: set[str] = set()
@@ -135,22 +147,37 @@ class Topology:
     def take(self, window: Window) -> None:
         """Pair the spans of a window with each other and with those still waiting."""
         spans = window.spans
-        offers = _Offers.of(spans, span_key(spans.trace_hi, spans.trace_lo, spans.span))
-        asks = _Asks.of(spans, window.links)
-        if self._offers is not None and self._asks is not None:
-            offers, asks = _join(self._offers, offers), _join(self._asks, asks)
-        caller, callee = _pairs(offers.key, asks.key)
-        offers.answered[caller[self._remote(offers.resource[caller], asks.resource[callee])]] = True
-        self._count_calls(offers, asks, caller, callee)
-        found = np.zeros(len(asks.key), np.bool_)
-        found[callee] = True
-        # a database never answers with a span of its own: no need to wait for one
-        due = (offers.time_ns < window.end_ns - WAIT_NS) | (offers.peer_kind == PeerKind.DATABASE)
-        calling = (offers.kind == SpanKind.CLIENT) | (offers.kind == SpanKind.PRODUCER)
-        self._count_virtual(offers, np.flatnonzero(due & calling & ~offers.answered & (offers.peer_kind != PeerKind.NONE)))
-        offers.peer_kind[due] = PeerKind.NONE
-        self._offers = self._newest(_keep(offers, offers.time_ns >= window.end_ns - WAIT_NS))
-        self._asks = self._newest(_keep(asks, ~found & (asks.time_ns >= window.end_ns - WAIT_NS)))
+        trace = kernels.mixed(spans.trace_hi, spans.trace_lo)
+        new = _Offers.of(spans, kernels.mixed(trace, spans.span))
+        asks = _Asks.of(spans, window.links, trace)
+        self._asks = self._unmatched(new, self._asks) if self._asks is not None else None
+        asks = self._unmatched(new, asks)
+        for offers in reversed(self._offers):
+            if not len(asks.key):
+                break
+            asks = self._unmatched(offers, asks, self._gone_ns)
+        until_ns = window.end_ns - WAIT_NS
+        self._offers.append(new)
+        for offers in self._offers:
+            unanswered, over = offers.due(until_ns)
+            if over.any():
+                self._count_virtual(offers, np.flatnonzero(unanswered))
+                offers.close(over)
+        self._gone_ns = until_ns
+        self._offers = [offers for offers in self._offers if len(offers.time_ns) and int(offers.time_ns.max()) >= until_ns]
+        waiting = asks if self._asks is None else self._asks.and_those(asks)
+        self._asks = self._newest(waiting.rows(waiting.time_ns >= until_ns))
+        self._trim()
+
+    def _unmatched(self, offers: _Offers, asks: _Asks, gone_ns: int = 0) -> _Asks:
+        """Pair what can be paired and count it; the rest of the asks. Offers that end before `gone_ns` wait no more."""
+        caller = offers.keys.find(asks.key)
+        paired = caller >= 0
+        if gone_ns:
+            paired &= offers.time_ns[caller] >= gone_ns
+        callee = np.flatnonzero(paired)
+        self._count_calls(offers, asks, caller[callee], callee)
+        return asks.rows(~paired)
 
     def edges(self, now_ns: int) -> tuple[TopologyEdge, ...]:
         """Edges seen lately, by caller, callee and kind. Calls, errors and seconds are sums since they were first seen."""
@@ -182,14 +209,24 @@ class Topology:
             for caller, callee, kind, calls, errors, seconds, last_ns in state["edges"]
         }
         self._aliases, self._services = dict(state["aliases"]), set(state["services"])
-        self._offers = self._asks = None
+        self._offers, self._asks, self._gone_ns = [], None, 0
 
-    def _newest(self, rows: Rows) -> Rows:
-        extra = len(rows.key) - WAITING_MOST
+    def _newest(self, asks: _Asks) -> _Asks:
+        extra = len(asks.key) - WAITING_MOST
         if extra <= 0:
-            return rows
+            return asks
         self.dropped["waiting_full"] += extra
-        return _keep(rows, np.sort(np.argsort(rows.time_ns, kind="stable")[extra:]))
+        return asks.rows(np.sort(np.argsort(asks.time_ns, kind="stable")[extra:]))
+
+    def _trim(self) -> None:
+        """Let the oldest offers go when too many wait."""
+        extra = sum(len(offers.time_ns) for offers in self._offers) - WAITING_MOST
+        while extra > 0:
+            oldest = self._offers.pop(0)
+            if len(oldest.time_ns) > extra:
+                self._offers.insert(0, oldest.without_first(extra))
+            self.dropped["waiting_full"] += min(extra, len(oldest.time_ns))
+            extra -= len(oldest.time_ns)
 
     def _remote(self, caller: I32, callee: I32) -> Bool:
         """True where the two ends are of different services."""
@@ -203,31 +240,35 @@ class Topology:
     def _count_calls(self, offers: _Offers, asks: _Asks, caller: I64, callee: I64) -> None:
         if not len(caller):
             return
-        triple = np.stack([offers.resource[caller], asks.resource[callee], offers.peer[caller]], axis=1)
-        groups, row = np.unique(triple, axis=0, return_inverse=True)
-        failed = offers.failed[caller] | asks.failed[callee]
-        weight, seconds, time_ns = asks.weight[callee], asks.seconds[callee], asks.time_ns[callee]
-        sums = _sums(row.ravel(), len(groups), weight, failed, seconds, time_ns)
-        for (from_code, to_code, peer), *counts in zip(groups.tolist(), *sums, strict=True):
-            from_name, to_name = self._resources[from_code].service, self._resources[to_code].service
-            self._services |= {from_name, to_name} - {""}
-            if from_name and to_name and from_name != to_name:
-                self._add(from_name, to_name, PeerKind.SERVICE, *counts)
-                if peer and len(self._aliases) < ALIASES_MOST:
-                    self._aliases[self._strings.text("value", peer)] = to_name
-
-    def _count_virtual(self, offers: _Offers, rows: I64) -> None:
-        if not len(rows):
+        from_code, to_code = offers.resource[caller], asks.resource[callee]
+        self._services |= {self._resources[code].service for codes in (from_code, to_code) for code in _distinct(codes)} - {""}
+        remote = np.flatnonzero(self._remote(from_code, to_code))
+        if not len(remote):
             return
-        triple = np.stack([offers.resource[rows], offers.peer[rows], offers.peer_kind[rows].astype(np.int32)], axis=1)
-        groups, row = np.unique(triple, axis=0, return_inverse=True)
-        sums = _sums(row.ravel(), len(groups), offers.weight[rows], offers.failed[rows], offers.seconds[rows], offers.time_ns[rows])
-        for (code, peer, kind), *counts in zip(groups.tolist(), *sums, strict=True):
-            caller, called = self._resources[code].service, self._strings.text("value", peer)
+        caller, callee = caller[remote], callee[remote]
+        offers.answered[caller] = True
+        packed = (from_code[remote].astype(np.int64) << 42) | (to_code[remote].astype(np.int64) << 20) | offers.peer[caller]
+        failed = offers.failed[caller] | asks.failed[callee]
+        for key, counts in _sums(packed, asks.weight[callee], failed, asks.seconds[callee], asks.time_ns[callee]):
+            from_name, to_name = self._resources[key >> 42].service, self._resources[(key >> 20) & _CODE].service
+            if from_name and to_name:
+                self._add(from_name, to_name, PeerKind.SERVICE, *counts)
+                if key & _CODE and len(self._aliases) < ALIASES_MOST:
+                    self._aliases[self._strings.text("value", key & _CODE)] = to_name
+
+    def _count_virtual(self, offers: _Offers, places: I64) -> None:
+        """Count calls that nobody answered. `places`: of the open offers."""
+        if not len(places):
+            return
+        rows = offers.open[places]
+        packed = (offers.resource[rows].astype(np.int64) << 24) | (offers.peer[rows].astype(np.int64) << 4) | offers.peer_kind[places]
+        sums = _sums(packed, offers.weight[places], offers.failed[rows], offers.seconds[places], offers.time_ns[rows])
+        for key, counts in sums:
+            caller, called = self._resources[key >> 24].service, self._strings.text("value", (key >> 4) & _CODE)
             called = self._aliases.get(called, called)
             if caller and called and caller != called:
                 self._services.add(caller)
-                self._add(caller, called, PeerKind.SERVICE if called in self._services else PeerKind(kind), *counts)
+                self._add(caller, called, PeerKind.SERVICE if called in self._services else PeerKind(key & 15), *counts)
 
     def _add(self, caller: str, callee: str, kind: PeerKind, calls: float, errors: float, seconds: float, last_ns: float) -> None:
         edge = self._edges.setdefault((caller, callee, kind), _Edge())
@@ -244,22 +285,19 @@ class Topology:
             del self._edges[key]
 
 
-def _pairs(offered: U64, asked: U64) -> tuple[I64, I64]:
-    """Rows of offers and of asks with the same key; of offers with one key (a span sent twice) the first."""
-    if not len(offered) or not len(asked):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.argsort(offered, kind="stable")
-    at = np.minimum(np.searchsorted(offered[order], asked), len(order) - 1)
-    found = offered[order][at] == asked
-    return order[at[found]], np.flatnonzero(found)
+def _distinct(codes: I32) -> list[int]:
+    """The codes that occur, ascending."""
+    return np.flatnonzero(np.bincount(codes)).tolist()
 
 
-def _sums(
-    row: I64, groups: int, weight: F64, failed: Bool, seconds: F64, time_ns: I64
-) -> tuple[list[float], list[float], list[float], list[int]]:
-    """Calls, errors, seconds and latest time by group."""
-    last = np.zeros(groups, np.int64)
-    np.maximum.at(last, row, time_ns)
-    calls = np.bincount(row, weights=weight, minlength=groups)
-    errors = np.bincount(row, weights=weight * failed, minlength=groups)
-    return calls.tolist(), errors.tolist(), np.bincount(row, weights=weight * seconds, minlength=groups).tolist(), last.tolist()
+def _sums(packed: I64, weight: F64, failed: Bool, seconds: F64, time_ns: I64) -> list[tuple[int, tuple[float, float, float, int]]]:
+    """Calls, errors, seconds and latest time by packed key, ascending."""
+    group, first = kernels.group(packed.view(np.uint64))
+    _, last = kernels.bounds(group, time_ns, len(first))
+    calls = np.bincount(group, weights=weight)
+    errors = np.bincount(group, weights=weight * failed)
+    total = np.bincount(group, weights=weight * seconds)
+    keys = packed[first]
+    order = np.argsort(keys)
+    columns = (each[order].tolist() for each in (keys, calls, errors, total, last))
+    return [(key, tuple(counts)) for key, *counts in zip(*columns, strict=True)]

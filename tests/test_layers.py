@@ -15,6 +15,7 @@ ORDER = (
     "records",
     "strings",
     "settings",
+    "kernels",
     "take",
     "windows",
     "normal",
@@ -25,7 +26,7 @@ ORDER = (
     "investigate",
     "pipeline",
 )
-FRONT_DOOR = {"engine.pipeline", "engine.records", "engine.strings", "engine.settings"}
+FRONT_DOOR = {"engine.kernels", "engine.pipeline", "engine.records", "engine.strings", "engine.settings"}
 #: What engine may import besides itself: it computes.
 COMPUTES = {"numpy", "faiss", "networkx", "torch"}
 #: Of the standard library: clocks, threads, sockets, processes, files, logs, global random state.

@@ -66,6 +66,19 @@ def _select_points(points: PointColumns, rows: npt.NDArray[np.intp]) -> PointCol
     return PointColumns(**plain, counts=counts, counts_at=counts_at)
 
 
+def cut(columns: Columns, start: int, end: int) -> Columns:
+    """Rows start ... end - 1, without copying them.
+
+    >>> cut(empty(SpanColumns), 0, 0).time_ns.tolist()
+    []
+    """
+    if isinstance(columns, PointColumns):
+        plain = {field.name: getattr(columns, field.name)[start:end] for field in fields(columns) if field.name not in ("counts", "counts_at")}
+        counts_at = columns.counts_at[start : end + 1]
+        return PointColumns(**plain, counts=columns.counts[counts_at[0] : counts_at[-1]], counts_at=counts_at - counts_at[0])
+    return replace(columns, **{field.name: getattr(columns, field.name)[start:end] for field in fields(columns)})
+
+
 def shift_bounds(points: PointColumns, by: int) -> PointColumns:
     """Points whose bounds table was put behind `by` others."""
     if by == 0 or not len(points.bounds):

@@ -8,15 +8,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.records import HOUR_NS, I64, SECOND_NS, Batch, ConfigChange, LinkColumns, LogColumns, PointColumns, SpanColumns, Window
+from engine import kernels
+from engine.records import (
+    HOUR_NS,
+    I64,
+    SECOND_NS,
+    U64,
+    Batch,
+    Bool,
+    ConfigChange,
+    LinkColumns,
+    LogColumns,
+    PointColumns,
+    SpanColumns,
+    Window,
+)
 from engine.settings import EngineSettings
 from engine.strings import Resources
-from engine.take.columns import concat, link_rows, select, shift_bounds, shift_rows
+from engine.take.columns import concat, cut, empty, link_rows, select, shift_bounds, shift_rows
+
+KINDS = ("spans", "logs", "points")
+_SIGN = np.uint64(1 << 63)  # with it turned, unsigned numbers order as signed ones
 
 #: More items than this never wait: what comes then is dropped and counted.
 LIMIT_ITEMS = 2_000_000
@@ -24,24 +42,43 @@ LIMIT_ITEMS = 2_000_000
 TAIL_NS = 200 * SECOND_NS
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Items of one kind from one batch, as they came."""
+
+    columns: SpanColumns | LogColumns | PointColumns
+    links: LinkColumns | None
+    earliest_ns: int
+    latest_ns: int
+
+    @classmethod
+    def of(cls, columns: SpanColumns | LogColumns | PointColumns, links: LinkColumns | None = None) -> _Part:
+        return cls(columns, links, int(columns.time_ns.min()), int(columns.time_ns.max()))
+
+    def rows(self, which: Bool) -> _Part | None:
+        """Some of them, None without any."""
+        kept = np.flatnonzero(which)
+        if not len(kept):
+            return None
+        links = None if self.links is None else link_rows(self.links, kept, len(which))
+        return _Part.of(select(self.columns, kept), links)
+
+
 class Inbox:
-    """Pending items of every kind."""
+    """Pending items of every kind, unsorted until the watermark passes them."""
 
     def __init__(self, resources: Resources, settings: EngineSettings) -> None:
         self.resources = resources
         self.settings = settings
         self.dropped: Counter[tuple[str, str]] = Counter()
         self.items = 0
-        self._spans: list[SpanColumns] = []
-        self._logs: list[LogColumns] = []
-        self._points: list[PointColumns] = []
-        self._links: list[LinkColumns] = []
+        self._parts: dict[str, list[_Part]] = {kind: [] for kind in KINDS}
         self._changes: list[ConfigChange] = []
         self._bounds: list[npt.NDArray[np.float64]] = []
-        self._span_count = 0
         self._last_item_ns = 0
         self._window_end_ns: int | None = None
         self._ranks: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._pending: Window | None = None  # until something comes or leaves
 
     @property
     def window_end_ns(self) -> int | None:
@@ -52,6 +89,11 @@ class Inbox:
     def last_item_ns(self) -> int:
         """End of the last window that held items; 0 before the first."""
         return self._last_item_ns
+
+    @property
+    def latest_ns(self) -> int | None:
+        """Latest time of the items that wait, None without any."""
+        return max((part.latest_ns for parts in self._parts.values() for part in parts), default=None)
 
     def resume(self, window_end_ns: int) -> None:
         """Go on behind a window of an earlier life."""
@@ -64,17 +106,15 @@ class Inbox:
         if self.items + size > LIMIT_ITEMS:
             self.dropped["items", "inbox_full"] += size
             return
+        self._pending = None
         self.items += size
         self._changes.extend(batch.changes)
-        if batch.links is not None and len(batch.links.row):
-            self._links.append(shift_rows(batch.links, self._span_count))
         if batch.spans is not None and len(batch.spans.time_ns):
-            self._spans.append(batch.spans)
-            self._span_count += len(batch.spans.time_ns)
+            self._parts["spans"].append(_Part.of(batch.spans, batch.links))
         if batch.logs is not None and len(batch.logs.time_ns):
-            self._logs.append(batch.logs)
+            self._parts["logs"].append(_Part.of(batch.logs))
         if batch.points is not None and len(batch.points.time_ns):
-            self._points.append(shift_bounds(batch.points, len(self._bounds)))
+            self._parts["points"].append(_Part.of(shift_bounds(batch.points, len(self._bounds))))
             self._bounds.extend(batch.bounds)
 
     def windows(self, watermark_ns: int) -> Iterator[Window]:
@@ -91,58 +131,69 @@ class Inbox:
 
     def pending(self) -> Window:
         """Everything that waits, as one window, without taking it."""
-        spans, logs, points = concat(self._spans, SpanColumns), concat(self._logs, LogColumns), concat(self._points, PointColumns)
+        if self._pending is None:
+            self._pending = self._sorted(self._parts, tuple(self._changes))
+        return self._pending
+
+    def _split(self, limit_ns: int) -> Window:
+        """Take the items before `limit_ns` out; what is too old, or stays far ahead, is dropped."""
+        oldest = (self._window_end_ns or 0) - self.settings.too_late_ns
+        newest = limit_ns + HOUR_NS
+        now: dict[str, list[_Part]] = {kind: [] for kind in KINDS}
+        later: dict[str, list[_Part]] = {kind: [] for kind in KINDS}
+        for kind, parts in self._parts.items():
+            for part in parts:
+                if oldest <= part.earliest_ns and part.latest_ns < limit_ns:
+                    now[kind].append(part)
+                elif limit_ns <= part.earliest_ns and part.latest_ns <= newest:
+                    later[kind].append(part)
+                else:
+                    self._divide(part, kind, oldest, limit_ns, newest, now, later)
+        bounds, self._parts, self._pending = tuple(self._bounds), later, None
+        if not later["points"]:
+            self._bounds = []
+        # A change is never too old: it may explain what comes.
+        changes = tuple(sorted((c for c in self._changes if c.time_ns < limit_ns), key=lambda c: (c.time_ns, c.id)))
+        self._changes = [change for change in self._changes if limit_ns <= change.time_ns <= newest]
+        self.items = sum(len(part.columns.time_ns) for parts in later.values() for part in parts)
+        return replace(self._sorted(now, changes), bounds=bounds)
+
+    def _divide(
+        self, part: _Part, kind: str, oldest: int, limit_ns: int, newest: int, now: dict[str, list[_Part]], later: dict[str, list[_Part]]
+    ) -> None:
+        """Divide a batch that lies on both sides of a limit."""
+        time_ns = part.columns.time_ns
+        late, ahead = time_ns < oldest, time_ns > newest
+        self.dropped[kind, "too_late"] += int(late.sum())
+        self.dropped[kind, "ahead"] += int(ahead.sum())
+        before = time_ns < limit_ns
+        for target, which in ((now, before & ~late), (later, ~before & ~ahead)):
+            if (rows := part.rows(which)) is not None:
+                target[kind].append(rows)
+
+    def _sorted(self, parts: dict[str, list[_Part]], changes: tuple[ConfigChange, ...]) -> Window:
+        """Parts as one window, sorted by (time, sender, ids)."""
+        start = self._window_end_ns or 0
+        spans = concat([cast(SpanColumns, part.columns) for part in parts["spans"]], SpanColumns)
+        logs = concat([cast(LogColumns, part.columns) for part in parts["logs"]], LogColumns)
+        points = concat([cast(PointColumns, part.columns) for part in parts["points"]], PointColumns)
         by_span = self._order(spans, (spans.span, spans.trace_lo, spans.trace_hi))
         by_log = self._order(logs, (logs.span, logs.trace_lo, logs.trace_hi))
-        start = self._window_end_ns or 0
+        links = []
+        first = 0
+        for part in parts["spans"]:
+            if part.links is not None and len(part.links.row):
+                links.append(shift_rows(part.links, first))
+            first += len(part.columns.time_ns)
         return Window(
             start_ns=start,
             end_ns=start,
             spans=select(spans, by_span),
             logs=select(logs, by_log),
             points=select(points, self._order(points, ())),
-            links=link_rows(concat(self._links, LinkColumns), by_span, self._span_count),
-            changes=tuple(self._changes),
-            bounds=tuple(self._bounds),
-        )
-
-    def _split(self, limit_ns: int) -> Window:
-        """Take the items before `limit_ns` out; what is too old, or stays far ahead, is dropped."""
-        everything = self.pending()
-        oldest = (self._window_end_ns or 0) - self.settings.too_late_ns
-        newest = limit_ns + HOUR_NS
-
-        def split(columns: SpanColumns | LogColumns | PointColumns, what: str) -> tuple[I64, I64]:
-            time_ns = columns.time_ns
-            late, ahead = time_ns < oldest, time_ns > newest
-            self.dropped[what, "too_late"] += int(late.sum())
-            self.dropped[what, "ahead"] += int(ahead.sum())
-            return np.flatnonzero((time_ns < limit_ns) & ~late), np.flatnonzero((time_ns >= limit_ns) & ~ahead)
-
-        spans_now, spans_later = split(everything.spans, "spans")
-        logs_now, logs_later = split(everything.logs, "logs")
-        points_now, points_later = split(everything.points, "points")
-        count = len(everything.spans.time_ns)
-        self._spans, self._logs, self._points = (
-            [select(everything.spans, spans_later)],
-            [select(everything.logs, logs_later)],
-            [select(everything.points, points_later)],
-        )
-        self._links = [link_rows(everything.links, spans_later, count)]
-        self._span_count = len(spans_later)
-        if not len(points_later):
-            self._bounds = []
-        self._changes = [change for change in everything.changes if change.time_ns >= limit_ns and change.time_ns <= newest]
-        self.items = len(spans_later) + len(logs_later) + len(points_later)
-        # A change is never too old: it may explain what comes.
-        changes = tuple(sorted((c for c in everything.changes if c.time_ns < limit_ns), key=lambda c: (c.time_ns, c.id)))
-        return replace(
-            everything,
-            spans=select(everything.spans, spans_now),
-            logs=select(everything.logs, logs_now),
-            points=select(everything.points, points_now),
-            links=link_rows(everything.links, spans_now, count),
+            links=link_rows(concat(links, LinkColumns), by_span, first) if links else empty(LinkColumns),
             changes=changes,
+            bounds=tuple(self._bounds),
         )
 
     def _cut(self, done: Window, limit_ns: int) -> Iterator[Window]:
@@ -166,8 +217,21 @@ class Inbox:
             self._window_end_ns = end
             yield replace(now, start_ns=end - step, end_ns=end)
 
-    def _order(self, columns: SpanColumns | LogColumns | PointColumns, ids: tuple[npt.NDArray[np.uint64], ...]) -> I64:
-        return np.lexsort((*ids, self._rank()[columns.resource], columns.time_ns))
+    def _order(self, columns: SpanColumns | LogColumns | PointColumns, ids: tuple[U64, ...]) -> I64:
+        """Rows by time; where times are equal by the sender's rank, then by the ids, of which the last counts most."""
+        order = kernels.argsort(columns.time_ns)
+        time_ns = columns.time_ns[order]
+        tied = np.zeros(len(order) + 1, bool)
+        tied[1:-1] = time_ns[1:] == time_ns[:-1]
+        places = np.flatnonzero(tied[1:] | tied[:-1])
+        if not len(places):
+            return order
+        rows = order[places]
+        for ids_of in ids:
+            rows = rows[kernels.argsort((ids_of[rows] ^ _SIGN).view(np.int64))]
+        rows = rows[kernels.argsort(self._rank()[columns.resource[rows]])]
+        order[places] = rows[kernels.argsort(columns.time_ns[rows])]
+        return order
 
     def _rank(self) -> npt.NDArray[np.int64]:
         """Position of each resource code in the order of names: codes themselves order nothing."""
@@ -187,22 +251,26 @@ def _first_time(window: Window) -> int | None:
 
 
 def _before(window: Window, end_ns: int) -> tuple[Window, Window]:
-    """Split sorted items at a time."""
+    """Split sorted items at a time, without copying them."""
     halves = []
+    at = {name: int(np.searchsorted(getattr(window, name).time_ns, end_ns)) for name in KINDS}
     for first in (True, False):
-        rows = {}
-        for name in ("spans", "logs", "points"):
-            time_ns = getattr(window, name).time_ns
-            at = int(np.searchsorted(time_ns, end_ns))
-            rows[name] = np.arange(at) if first else np.arange(at, len(time_ns))
+        ends = {name: (0, at[name]) if first else (at[name], len(getattr(window, name).time_ns)) for name in KINDS}
         halves.append(
             replace(
                 window,
-                spans=select(window.spans, rows["spans"]),
-                logs=select(window.logs, rows["logs"]),
-                points=select(window.points, rows["points"]),
-                links=link_rows(window.links, rows["spans"], len(window.spans.time_ns)),
+                spans=cut(window.spans, *ends["spans"]),
+                logs=cut(window.logs, *ends["logs"]),
+                points=cut(window.points, *ends["points"]),
+                links=_links_between(window.links, *ends["spans"]),
                 changes=tuple(change for change in window.changes if (change.time_ns < end_ns) == first),
             )
         )
     return halves[0], halves[1]
+
+
+def _links_between(links: LinkColumns, start: int, end: int) -> LinkColumns:
+    """Links of the spans start ... end - 1."""
+    if not len(links.row):
+        return links
+    return shift_rows(select(links, (links.row >= start) & (links.row < end)), -start)

@@ -1,0 +1,287 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Orders, groups and look-ups of keys, compiled. The same functions in NumPy, with what they mean: engine/kernels/plain.py.
+
+Every index read from an argument is checked before use. Hash tables count their probes: keys made to collide raise OverflowError, and the
+caller takes the version that sorts.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+import numpy as np
+
+cdef enum:
+    PROBES = 16  # a key on average, and as many again for small tables: beyond, somebody chose the keys
+
+
+CROWDED = "keys collide far more than chance allows"
+
+
+cdef inline uint64_t _mix(uint64_t a, uint64_t b) noexcept nogil:
+    cdef uint64_t x = (a * <uint64_t>0x9E3779B97F4A7C15) ^ b
+    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+cdef inline int _bits(int64_t count) noexcept nogil:
+    """Bits of a table that `count` keys fill to a half at most."""
+    cdef int bits = 4
+    while (<int64_t>1 << bits) < 2 * count:
+        bits += 1
+    return bits
+
+
+def mixed(const uint64_t[::1] a, const uint64_t[::1] b):
+    cdef Py_ssize_t n = a.shape[0], i
+    if b.shape[0] != n:
+        raise ValueError(f"a and b must be as long, however: {n} and {b.shape[0]}")
+    result = np.empty(n, np.uint64)
+    cdef uint64_t[::1] out = result
+    with nogil:
+        for i in range(n):
+            out[i] = _mix(a[i], b[i])
+    return result
+
+
+def argsort(const int64_t[::1] values):
+    cdef Py_ssize_t n = values.shape[0], i
+    if n >= <int64_t>1 << 31:
+        raise ValueError(f"at most 2^31 values, however: {n}")
+    result = np.empty(n, np.int64)
+    cdef int64_t[::1] out = result
+    if n == 0:
+        return result
+    cdef int64_t low = values[0], high = values[0], before = values[0]
+    cdef bint sorted_already = True
+    cdef uint64_t *key = NULL
+    cdef uint64_t *other_key = NULL
+    cdef uint32_t *row = NULL
+    cdef uint32_t *other_row = NULL
+    cdef uint64_t *swap_key
+    cdef uint32_t *swap_row
+    cdef uint64_t span
+    cdef uint32_t count[4096]
+    cdef uint32_t at, size
+    cdef int shift = 0, digit
+    with nogil:
+        for i in range(n):
+            if values[i] < low:
+                low = values[i]
+            if values[i] > high:
+                high = values[i]
+            if values[i] < before:
+                sorted_already = False
+            before = values[i]
+        if sorted_already:
+            for i in range(n):
+                out[i] = i
+    if sorted_already:
+        return result
+    span = <uint64_t>high - <uint64_t>low
+    key, other_key = <uint64_t *>malloc(8 * n), <uint64_t *>malloc(8 * n)
+    row, other_row = <uint32_t *>malloc(4 * n), <uint32_t *>malloc(4 * n)
+    try:
+        if key == NULL or other_key == NULL or row == NULL or other_row == NULL:
+            raise MemoryError
+        with nogil:
+            for i in range(n):
+                key[i] = <uint64_t>values[i] - <uint64_t>low
+                row[i] = <uint32_t>i
+            while shift < 64 and (span >> shift) > 0:  # a digit of 12 bits after the other, the lowest first
+                memset(count, 0, sizeof(count))
+                for i in range(n):
+                    count[(key[i] >> shift) & 4095] += 1
+                at = 0
+                for digit in range(4096):
+                    size = count[digit]
+                    count[digit] = at
+                    at += size
+                for i in range(n):
+                    digit = <int>((key[i] >> shift) & 4095)
+                    other_key[count[digit]] = key[i]
+                    other_row[count[digit]] = row[i]
+                    count[digit] += 1
+                swap_key, swap_row = key, row
+                key, row = other_key, other_row
+                other_key, other_row = swap_key, swap_row
+                shift += 12
+            for i in range(n):
+                out[i] = row[i]
+    finally:
+        free(key)
+        free(other_key)
+        free(row)
+        free(other_row)
+    return result
+
+
+def index(const uint64_t[::1] keys):
+    """Open addressing, linear probing: row + 1 of the first of equal keys, 0 where empty."""
+    cdef Py_ssize_t n = keys.shape[0], i
+    if n >= <int64_t>1 << 29:
+        raise ValueError(f"at most 2^29 keys, however: {n}")
+    cdef int bits = _bits(n)
+    result = np.zeros(<int64_t>1 << bits, np.int32)
+    cdef int32_t[::1] table = result
+    cdef uint64_t at, mask = (<uint64_t>1 << bits) - 1
+    cdef int64_t left = PROBES * (<int64_t>n + 64)
+    with nogil:
+        for i in range(n):
+            at = (keys[i] * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits)
+            while table[at] != 0 and left > 0 and keys[table[at] - 1] != keys[i]:
+                at = (at + 1) & mask
+                left -= 1
+            if left <= 0:
+                break
+            if table[at] == 0:
+                table[at] = <int32_t>(i + 1)
+    if left <= 0:
+        raise OverflowError(CROWDED)
+    return result
+
+
+def find(const uint64_t[::1] wanted, const uint64_t[::1] keys, const int32_t[::1] table):
+    cdef Py_ssize_t n = wanted.shape[0], m = keys.shape[0], size = table.shape[0], i
+    cdef int bits = _bits(m)
+    if size != <int64_t>1 << bits:
+        raise ValueError(f"not the index of these keys, however: {size=}, {m=}")
+    result = np.empty(n, np.int64)
+    cdef int64_t[::1] out = result
+    cdef uint64_t at, mask = (<uint64_t>1 << bits) - 1
+    cdef int64_t left = PROBES * (<int64_t>n + 64)
+    cdef int32_t row
+    with nogil:
+        for i in range(n):
+            at = (wanted[i] * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits)
+            out[i] = -1
+            while left > 0:
+                row = table[at]
+                if row <= 0 or row > m:
+                    break
+                if keys[row - 1] == wanted[i]:
+                    out[i] = row - 1
+                    break
+                at = (at + 1) & mask
+                left -= 1
+            if left <= 0:
+                break
+    if left <= 0:
+        raise OverflowError(CROWDED)
+    return result
+
+
+def group(const uint64_t[::1] keys):
+    cdef Py_ssize_t n = keys.shape[0], i
+    if n >= <int64_t>1 << 29:
+        raise ValueError(f"at most 2^29 keys, however: {n}")
+    cdef int bits = _bits(n)
+    found, firsts = np.empty(n, np.int32), np.empty(n, np.int64)
+    cdef int32_t[::1] of = found
+    cdef int64_t[::1] first = firsts
+    cdef int32_t groups = 0
+    cdef uint64_t at, mask = (<uint64_t>1 << bits) - 1
+    cdef int64_t left = PROBES * (<int64_t>n + 64)
+    cdef int32_t *table = <int32_t *>calloc(<size_t>1 << bits, 4)
+    if table == NULL:
+        raise MemoryError
+    with nogil:
+        for i in range(n):
+            at = (keys[i] * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits)
+            while table[at] != 0 and left > 0 and keys[first[table[at] - 1]] != keys[i]:
+                at = (at + 1) & mask
+                left -= 1
+            if left <= 0:
+                break
+            if table[at] == 0:
+                first[groups] = i
+                groups += 1
+                table[at] = groups
+            of[i] = table[at] - 1
+    free(table)
+    if left <= 0:
+        raise OverflowError(CROWDED)
+    return found, firsts[:groups].copy()
+
+
+def bounds(const int32_t[::1] of, const int64_t[::1] time, Py_ssize_t groups):
+    cdef Py_ssize_t n = of.shape[0], i
+    cdef int32_t at
+    cdef bint wrong = False
+    if time.shape[0] != n:
+        raise ValueError(f"of and time must be as long, however: {n} and {time.shape[0]}")
+    firsts, lasts = np.full(groups, np.iinfo(np.int64).max), np.full(groups, np.iinfo(np.int64).min)
+    cdef int64_t[::1] first = firsts
+    cdef int64_t[::1] last = lasts
+    with nogil:
+        for i in range(n):
+            at = of[i]
+            if at < 0 or at >= groups:
+                wrong = True
+                break
+            if time[i] < first[at]:
+                first[at] = time[i]
+            if time[i] > last[at]:
+                last[at] = time[i]
+    if wrong:
+        raise ValueError("groups must lie in 0 ... groups - 1")
+    return firsts, lasts
+
+
+def by_group(const int32_t[::1] of, Py_ssize_t groups):
+    cdef Py_ssize_t n = of.shape[0], i
+    cdef int64_t at, size
+    cdef bint wrong = False
+    result = np.empty(n, np.int64)
+    cdef int64_t[::1] out = result
+    cdef int64_t *place = <int64_t *>calloc(groups + 1, 8)
+    if place == NULL:
+        raise MemoryError
+    with nogil:
+        for i in range(n):
+            if of[i] < 0 or of[i] >= groups:
+                wrong = True
+                break
+            place[of[i]] += 1
+        if not wrong:
+            at = 0
+            for i in range(groups):
+                size = place[i]
+                place[i] = at
+                at += size
+            for i in range(n):
+                out[place[of[i]]] = i
+                place[of[i]] += 1
+    free(place)
+    if wrong:
+        raise ValueError("groups must lie in 0 ... groups - 1")
+    return result
+
+
+def lookup(const int64_t[::1] keys, const int64_t[::1] slot_key, const int32_t[::1] slot_code):
+    cdef Py_ssize_t n = keys.shape[0], size = slot_key.shape[0], i, tried
+    if slot_code.shape[0] != size or size < 1 or size & (size - 1):
+        raise ValueError(f"slots must be a power of two, however: {size=}, {slot_code.shape[0]=}")
+    result = np.empty(n, np.int32)
+    cdef int32_t[::1] out = result
+    cdef uint64_t at, mask = size - 1
+    cdef int64_t before = 0
+    cdef int32_t code = -1
+    with nogil:
+        for i in range(n):
+            if i and keys[i] == before:
+                out[i] = code
+                continue
+            before = keys[i]
+            at = _mix(<uint64_t>keys[i], 0) & mask
+            code = -1
+            for tried in range(size):
+                if slot_code[at] < 0:
+                    break
+                if slot_key[at] == keys[i]:
+                    code = slot_code[at]
+                    break
+                at = (at + 1) & mask
+            out[i] = code
+    return result
