@@ -61,6 +61,7 @@ class Engine:
         self._latest = Latest(self.series, self.days, settings)
         self._silent: list[Evidence] = []  # of the last whole minutes
         self._anomalies: Counter[tuple[str, str]] = Counter()
+        self._ahead: tuple[Window, int | None, SeriesStore, Texts] | None = None  # what explanations read: with what still waits
 
     def observe(self, batch: Batch, received_unix_ns: int) -> list[Incident]:
         """Take a batch; transitions of incidents in the windows that the watermark passed because of it."""
@@ -155,6 +156,7 @@ class Engine:
 
     def _step(self, window: Window) -> list[Incident]:
         settings, end_ns = self.settings, window.end_ns
+        self._ahead = None
         self._take(window)
         self.days.take(self.series, end_ns)
         edges = self.topology.edges(end_ns)
@@ -195,14 +197,17 @@ class Engine:
         return [item for item in evidence if item.family not in self.settings.without]
 
     def _with(self, pending: Window) -> tuple[SeriesStore, Texts]:
-        """Series and texts, with what no window held yet."""
+        """Series and texts, with what no window held yet; one copy for all explanations of a window."""
         if not (len(pending.points.time_ns) or len(pending.logs.time_ns) or len(pending.spans.time_ns)):
             return self.series, self.texts
-        shared: dict[int, Any] = {id(one): one for one in (self.strings, self.resources, self.settings)}
-        series, texts = copy.deepcopy((self.series, self.texts), shared)
-        series.take(pending)
-        texts.take(pending)
-        return series, texts
+        if self._ahead is None or self._ahead[0] is not pending or self._ahead[1] != self.inbox.window_end_ns:
+            # values that never change need no copy: keys of series are most of what would be copied
+            shared: dict[int, Any] = {id(one): one for one in (self.strings, self.resources, self.settings, *self.series.keys)}
+            series, texts = copy.deepcopy((self.series, self.texts), shared)
+            series.take(pending)
+            texts.take(pending)
+            self._ahead = pending, self.inbox.window_end_ns, series, texts
+        return self._ahead[2:]
 
     def _publish(self, now_ns: int, evidence: list[Evidence]) -> None:
         scores: dict[tuple[str, str], float] = {}

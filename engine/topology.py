@@ -41,7 +41,6 @@ ALIASES_MOST = 4096
 _CODE = (1 << 20) - 1  # room for a code of a resource or a text
 
 
-
 def span_key(trace_hi: U64, trace_lo: U64, span: U64) -> U64:
     """64-bit hash of trace and span id: equal ids, equal keys; 1e5 waiting spans collide with a chance of 3e-10."""
     return kernels.mixed(kernels.mixed(trace_hi, trace_lo), span)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from engine.evidence.flow import Steps, callees
 from engine.evidence.names import Names
 from engine.normal.baseline import Usual
-from engine.strings import Resources, Strings
+from engine.strings import Strings
 from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind
-from engine.take.spans import Assembler
 from engine.take.templates import Templates
-from engine.windows import Codes, Spans, view
+from engine.windows import Codes, view
 from tests.trace_columns import Fault, evidence, shop, z_of
 
 
@@ -52,13 +49,10 @@ def test_when_two_services_stop_right_after_calling_a_third_it_is_the_third() ->
     operations = codes.operations.codes(np.array([service << SERVICE_SHIFT | operation for service in services], np.int64))
     call = EventKind.CALL << KIND_SHIFT | services[2] << SERVICE_SHIFT | operation
     context, outcome = codes.chances(operations[:2], np.full(2, call), np.full(2, EventKind.END << KIND_SHIFT))
-    spans = Spans.of(Assembler(strings, Resources(), Templates(strings)).preview(), codes)
-    seen, figures = view(spans, 0, 1), np.full(2, 0.5)
-    spans_of = dict.fromkeys(("trace_hi", "trace_lo"), np.ones(1, np.uint64))
-    seen = replace(seen, all=replace(spans, trace=np.zeros(1, np.int32), **spans_of))
+    seen, figures = view([], 0, 1), np.full(2, 0.5)
     usual = Usual(*(figures for _ in range(6)))
     for z, expected in (([4.0, 3.0], 5.0), ([4.0, 2.0], None)):
-        steps = Steps(outcome, np.array(services[:2]), figures, 9 * figures, usual, np.array(z), np.zeros(2, int), np.ones(1))
+        steps = Steps(outcome, np.array(services[:2]), figures, 9 * figures, usual, np.array(z), ())
         found = callees(seen, steps, codes, Names(strings, Templates(strings), codes))
         assert [(piece.service, piece.z) for piece in found] == ([] if expected is None else [("stock", expected)])
     assert codes.service_of_context[context].tolist() == services[:2]

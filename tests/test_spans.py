@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.kernels import hang, self_time
 from engine.records import SpanKind
-from engine.take.joined import hang, self_time
 from engine.take.spans import Assembler
 from engine.take.templates import Templates
 from tests.naive import naive_self_time
@@ -100,4 +100,4 @@ def test_self_time_equals_the_slow_one(rows: list[tuple[int, int, int]]) -> None
     columns = records.all_spans()
     order = np.argsort(columns.span)
     in_order = type(columns)(*(getattr(columns, name)[order] for name in columns.__slots__))
-    assert naive_self_time(spans) == self_time(in_order, np.array([parent for *_, parent in spans])).tolist()
+    assert naive_self_time(spans) == self_time(in_order.start_ns, in_order.time_ns, np.array([parent for *_, parent in spans])).tolist()

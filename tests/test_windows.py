@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from engine.evidence.traces import Traces
 from engine.records import SECOND_NS
 from engine.settings import EngineSettings
-from engine.windows import Interner, Ring, Spans, Tally, view
+from engine.windows import Interner, Ring, Tally, view
 from tests.trace_columns import T0, Fault, Records, shop, z_of
 
 
@@ -105,16 +107,34 @@ def test_the_ring_is_bounded_in_spans_and_age() -> None:
     old = Ring(keep_ns=60 * SECOND_NS)
     for part in parts:
         old.add(part, at(300))
-    assert old.between(0, at(200)) is None
+    assert old.between(0, at(200)) == []
 
 
-def test_chunks_together_keep_their_joins() -> None:
-    parts = list(stream(shop(40), 60).ring._chunks)
-    whole = Spans.together(parts)
-    assert len(parts) > 1
-    child = whole.parent >= 0
-    assert (whole.trace[child] == whole.trace[whole.parent[child]]).all()
-    assert sum(view(part, 0, at(100)).requests for part in parts) == view(whole, 0, at(100)).requests == 40
+def test_sums_of_a_stretch_are_those_of_its_spans() -> None:
+    """Whatever of each chunk lies in the stretch: counted anew from rows, one by one."""
+    traces = stream(shop(90, lambda second: Fault(fails=second % 7 == 0)), 120)
+    chunks = list(traces.ring._chunks)
+    assert len(chunks) > 3
+    seen = view(chunks, at(13), at(61))
+    hits, chances = seen.by_outcome(traces.codes), seen.by_context(traces.codes)[0]
+    steps, contexts, requests, values = Counter(), Counter(), 0, {}
+    for chunk in chunks:
+        here = [at(13) <= time <= at(61) for time in chunk.time_ns.tolist()]
+        requests += sum(inside and root for inside, root in zip(here, chunk.root.tolist(), strict=True))
+        for row, context, outcome in zip(chunk.step_span.tolist(), chunk.step_context.tolist(), chunk.step_outcome.tolist(), strict=True):
+            steps[outcome] += here[row]
+            contexts[context] += here[row]
+        for row, key, value in zip(chunk.value_span.tolist(), chunk.value_key.tolist(), chunk.value.tolist(), strict=True):
+            if here[row]:
+                values.setdefault(key, []).append(value)
+    assert {code: count for code, count in steps.items() if count} == {code: count for code, count in enumerate(hits.tolist()) if count}
+    assert {code: count for code, count in contexts.items() if count} == {
+        code: count for code, count in enumerate(chances.tolist()) if count
+    }
+    assert seen.requests == requests
+    assert dict(zip(seen.values.key.tolist(), seen.values.mean.tolist(), strict=True)) == pytest.approx(
+        {key: sum(found) / len(found) for key, found in values.items()}
+    )
 
 
 def test_tables_are_capped_and_counted() -> None:

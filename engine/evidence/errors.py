@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from engine.evidence.flow import Own
 from engine.evidence.names import LOWEST_Z, Names, loudest, percent
 from engine.normal.baseline import Shares, share_z
-from engine.records import F64, I64, Evidence, Family
+from engine.records import F64, I64, Bool, Evidence, Family
 from engine.take.joined import KIND_SHIFT, EventKind
 from engine.take.logs import LogCounts
-from engine.windows import EVENT_BITS, SLOT_EVENT, SPAN_EVENT, Codes, View
+from engine.windows import EVENT_BITS, SLOT_EVENT, SPAN_EVENT, Codes, Part, Spans, View
 
 PASSED_ON = 0.3  # of an error that names another service
 EVENT = (1 << EVENT_BITS) - 1
+_FAILED = EventKind.END_ERROR << KIND_SHIFT
 TERMS = 300  # of the continued fraction; it needs about sqrt(n)
 
 
@@ -57,69 +60,109 @@ def _log_beta_tail(a: float, b: float, x: float) -> float:
     return front + math.log(fraction)
 
 
-def errors(view: View, shares: Shares, codes: Codes, names: Names, own: F64) -> list[Evidence]:
+def errors(view: View, shares: Shares, codes: Codes, names: Names, own: Sequence[Own]) -> list[Evidence]:
     """Spans with error status and no child that has one, by operation.
 
     nats = -ln P(Bin(n, p) >= k): p the usual share, at least .01 + 2.5 / (history + 20); n the effective number of traces (a share
     varies between blocks anyway), k = share * n. Z = sqrt(2 nats), times the mean of `own`: what is this service's doing of what its
-    failing spans show, float64 [spans] (`flow.score`).
+    failing spans show, by part of the view (`flow.score`).
     What is taken off because the caller names another service is not lost: where the call reached a service that did not fail itself
     (a timeout, a broken connection), that service is charged with it.
     """
-    spans, rows = view.all, view.steps
-    key = codes.outcomes.keys[spans.step_outcome[rows]]
-    failing = (codes.contexts.keys[spans.step_context[rows]] & EVENT == SPAN_EVENT) & (key & EVENT == EventKind.END_ERROR << KIND_SHIFT)
-    rows = rows[failing]
-    if not len(rows):
-        return []
-    span, outcome = spans.step_span[rows], spans.step_outcome[rows]
-    visible = np.unique(spans.trace[view.now & spans.root & spans.failed])
-    callee = _callees(view)
-    pieces = []
-    chosen = np.unique(outcome)
+    hits = view.by_outcome(codes)
+    failing = (codes.contexts.keys & EVENT == SPAN_EVENT)[codes.context_of] & (codes.outcomes.keys & EVENT == _FAILED) & (hits > 0)
+    chosen = np.flatnonzero(failing)
     chosen = chosen[shares.known(chosen)]
+    if not len(chosen):
+        return []
     usual = shares.usual(chosen)
+    chances, by_context = view.by_context(codes)
+    pieces = []
+    by_part = [_failures(part, failing) for part in own]
     for place, code in enumerate(chosen.tolist()):
         context = int(codes.context_of[code])
-        operation = int(codes.contexts.keys[context] >> EVENT_BITS)
-        all_spans = view.now & (spans.operation == operation)
-        mine = span[outcome == code]
-        share, traces = len(mine) / int(all_spans.sum()), len(np.unique(spans.trace[all_spans]))
+        share, traces, spans = float(hits[code] / chances[context]), int(by_context[context]), int(chances[context])
         p = min(0.999, max(float(usual.share[place]), 0.01 + 2.5 / (float(usual.weight[place]) + 20)))
         if share <= p:
             continue
         v = p * (1 - p)
         n = v / (v / traces + float(usual.spread[place]) ** 2 + 0.02**2)
-        service, name = names.operation(operation)
+        service, name = names.operation(int(codes.contexts.keys[context] >> EVENT_BITS))
         usually, z = float(usual.share[place]), math.sqrt(2 * binomial_nats(share * n, n, p))
-        said = f"{percent(share)} of {int(all_spans.sum())} spans, usually {percent(usually)}"
+        said = f"{percent(share)} of {spans} spans, usually {percent(usually)}"
+        failed = [part[code] for part in by_part if code in part]
+        example = min(failed, key=lambda found: found.earliest_ns)
         piece = Evidence(
             Family.ERROR,
             service,
             name,
             view.start_ns,
             view.end_ns,
-            z * float(own[mine].mean()),
+            z * sum(found.own for found in failed) / float(hits[code]),
             share,
             usually,
             traces,
             "share",
             f"{name} failed by itself in {said}",
-            view.trace_id(int(mine[np.argmin(spans.time_ns[mine])])),
-            user_visible=bool(np.isin(spans.trace[mine], visible).any()),
+            example.part.trace_id(example.row),
+            user_visible=any(found.visible for found in failed),
         )
         pieces.append(piece)
-        passed = np.where(spans.passes_on_error[mine] & (callee[mine] >= 0), own[mine] * (1 - PASSED_ON) / PASSED_ON, 0.0)
-        for other in np.unique(callee[mine][passed > 0]).tolist():
-            charged = z * float(passed[callee[mine] == other].sum()) / len(mine)
+        passed: dict[int, float] = {}
+        for other, part in (pair for found in failed for pair in found.passed):
+            passed[other] = passed.get(other, 0.0) + part
+        for other in sorted(passed):
+            charged = z * passed[other] / float(hits[code])
             sentence = f"{name} of {service}, which calls it, failed without an answer in {said}"
             pieces.append(replace(piece, service=names.service(other), subject="calls to it", z=charged, sentence=sentence, peer=service))
     return loudest(pieces)
 
 
-def _callees(view: View) -> I64:
+class _Failures(NamedTuple):
+    """Failing spans of one operation in a part of a view."""
+
+    own: float  # sum over them
+    visible: bool  # one is in a trace whose root failed
+    earliest_ns: int
+    part: Part
+    row: int  # of the earliest
+    passed: list[tuple[int, float]]  # service that was called, and what it is charged with
+
+
+def _failures(own: Own, failing: Bool) -> dict[int, _Failures]:
+    """Failing spans of a part by outcome; failing: bool [outcomes]."""
+    part, spans = own.part, own.part.spans
+    steps = part.steps(failing)
+    if not len(steps):
+        return {}
+    steps = steps[np.lexsort((spans.time_ns[spans.step_span[steps]], spans.step_outcome[steps]))]
+    outcome, rows = spans.step_outcome[steps], spans.step_span[steps]
+    first = np.flatnonzero(np.concatenate([[True], outcome[1:] != outcome[:-1]]))
+    failed_roots = np.zeros(len(spans.trace_hi), bool)
+    failed_roots[spans.trace[part.now & spans.root & spans.failed]] = True
+    mine = own.of(rows)
+    visible = np.logical_or.reduceat(failed_roots[spans.trace[rows]], first)
+    charged: dict[int, list[tuple[int, float]]] = {}
+    if spans.passes_on_error[rows].any():
+        callee = _callees(spans)[rows]
+        parts = np.where(spans.passes_on_error[rows] & (callee >= 0), mine * (1 - PASSED_ON) / PASSED_ON, 0.0)
+        pairs, position = np.unique(outcome.astype(np.int64) << 32 | np.maximum(callee, 0), return_inverse=True)
+        for pair, part_of in zip(pairs.tolist(), np.bincount(position.reshape(-1), weights=parts).tolist(), strict=True):
+            if part_of > 0:
+                charged.setdefault(pair >> 32, []).append((pair & 0xFFFFFFFF, part_of))
+    found = zip(
+        outcome[first].tolist(),
+        np.add.reduceat(mine, first).tolist(),
+        visible.tolist(),
+        spans.time_ns[rows[first]].tolist(),
+        rows[first].tolist(),
+        strict=True,
+    )
+    return {code: _Failures(total, seen, time_ns, part, row, charged.get(code, [])) for code, total, seen, time_ns, row in found}
+
+
+def _callees(spans: Spans) -> I64:
     """For each span the other service that one of its children is of, -1: none. [n]"""
-    spans = view.all
     callee = np.full(len(spans), -1, np.int64)
     child = np.flatnonzero(spans.parent >= 0)
     child = child[spans.service[child] != spans.service[spans.parent[child]]]

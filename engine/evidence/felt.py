@@ -13,10 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.evidence.latency import example
 from engine.evidence.names import NOTABLE_Z, Names, loudest, milliseconds
-from engine.normal.levels import Levels, Values
-from engine.records import I64, Evidence, Family
+from engine.normal.levels import Shift
+from engine.records import Evidence, Family
 from engine.take.joined import KIND_SHIFT
 from engine.windows import ROOT, Codes, View
 
@@ -24,16 +23,13 @@ LEAST = 1.0
 EXPLAINED = 0.9
 
 
-def felt(view: View, levels: Levels, codes: Codes, names: Names, found: Sequence[Evidence]) -> list[Evidence]:
+def felt(view: View, shifts: Shift, codes: Codes, names: Names, found: Sequence[Evidence]) -> list[Evidence]:
     """`found` with what users feel marked, and evidence of the requests from outside that are slow: for ranking, never to open.
 
-    Marked are pieces of at least Z = 2 about services whose spans are in traces of such requests.
+    Marked are pieces of at least Z = 2 about services whose spans are in traces of such requests. `shifts`: of the view's values.
     """
-    spans, rows = view.all, view.values
-    rows = rows[codes.values.keys[spans.value_key[rows]] >> KIND_SHIFT == ROOT]
-    window = Values.of(spans.value_key[rows], spans.value[rows].astype(np.float64))
-    shifts = levels.shift(window)
-    z = shifts.shift / np.sqrt(shifts.variance)
+    window = view.values
+    z = np.where(codes.values.keys[window.key] >> KIND_SHIFT == ROOT, shifts.shift / np.sqrt(shifts.variance), 0.0)
     slow = np.flatnonzero(np.nan_to_num(z) >= LEAST)
     if not len(slow):
         return list(found)
@@ -41,7 +37,7 @@ def felt(view: View, levels: Levels, codes: Codes, names: Names, found: Sequence
     pieces = []
     for place in slow.tolist():
         key = int(window.key[place])
-        on_way = _on_way(view, rows, key, names)
+        on_way = _on_way(view, key, names)
         services |= on_way
         deeper = max((piece.z for piece in found if piece.service in on_way and piece.for_opening), default=0.0)
         service, name = names.operation(int(codes.values.keys[key]) & ((1 << KIND_SHIFT) - 1))
@@ -60,7 +56,7 @@ def felt(view: View, levels: Levels, codes: Codes, names: Names, found: Sequence
                 count,
                 "ms",
                 f"{count} requests for {name} took {milliseconds(now)} in all, usually {milliseconds(usual)}",
-                example(view, key),
+                view.longest(key),
                 for_opening=False,
                 user_visible=True,
             )
@@ -69,9 +65,13 @@ def felt(view: View, levels: Levels, codes: Codes, names: Names, found: Sequence
     return [*marked, *loudest(pieces)]
 
 
-def _on_way(view: View, rows: I64, key: int, names: Names) -> set[str]:
+def _on_way(view: View, key: int, names: Names) -> set[str]:
     """Services with spans in the traces of the values with this key."""
-    spans = view.all
-    traces = np.unique(spans.trace[spans.value_span[rows[spans.value_key[rows] == key]]])
-    codes = np.unique(spans.service[view.now & np.isin(spans.trace, traces)])
-    return {names.service(code) for code in codes.tolist()}
+    services: set[int] = set()
+    for part in view.parts:
+        spans = part.spans
+        rows = spans.value_span[spans.value_key == key]
+        on_way = np.zeros(len(spans.trace_hi), bool)
+        on_way[spans.trace[rows[part.now[rows]]]] = True
+        services.update(np.flatnonzero(np.bincount(spans.service[part.now & on_way[spans.trace]])).tolist())
+    return {names.service(code) for code in sorted(services)}

@@ -10,17 +10,19 @@ A service gets its loudest step. When at least two services stop right after cal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.evidence.names import LOWEST_Z, MOST_PIECES, Names, loudest, percent
+from engine import kernels
+from engine.evidence.names import LOWEST_Z, MOST_PIECES, NOTABLE_Z, Names, loudest, percent
 from engine.normal.baseline import Shares, Usual, share_z
 from engine.records import F64, I64, Evidence, Family
 from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind
-from engine.windows import EVENT_BITS, SPAN_EVENT, Codes, View
+from engine.windows import EVENT_BITS, SPAN_EVENT, Codes, Part, View
 
 FAULT_Z = 2.0
 CERTAIN_Z = 4.0
@@ -33,71 +35,111 @@ KIND_MASK = (1 << (EVENT_BITS - KIND_SHIFT)) - 1
 class Steps:
     """Outcomes of a window that have a history, with their figures."""
 
-    outcome: I64  # [o] code
+    outcome: I64  # [o] code, ascending
     service: I64
     share: F64
     traces: F64  # with the context
     usual: Usual
     z: F64
-    span_of: npt.NDArray[np.integer[Any]]  # [o] an example: a row of the view
-    own: F64  # [spans] share of what a span shows that is its own service's doing
+    own: tuple[Own, ...]  # of each part of the view
+
+
+class Own:
+    """Of each span of a part, the share of what it shows that is its own service's doing: what its descendants' faults leave."""
+
+    def __init__(self, part: Part, fault: F64) -> None:
+        self.part = part
+        self._below: F64 | None = None  # where there are faults; [spans]
+        outcomes = part.sums.outcomes.code
+        if fault[outcomes].any():
+            rows = part.steps(fault > 0)
+            span_fault = np.zeros(len(part.spans))
+            np.maximum.at(span_fault, part.spans.step_span[rows], fault[part.spans.step_outcome[rows]])
+            self._below = fault_below(part, span_fault)
+
+    def of(self, rows: npt.NDArray[np.integer[Any]]) -> F64:
+        """Of some spans of the part."""
+        own = np.where(self.part.spans.passes_on_error[rows], PASSED_ON, 1.0)
+        return own if self._below is None else own * (1 - np.minimum(self._below[rows], 1))
+
+    def add_to(self, total: F64) -> None:
+        """Add up what the spans of each outcome are to blame for; [outcomes]."""
+        sums, spans = self.part.sums, self.part.spans
+        total[sums.outcomes.code] += sums.outcomes.count - (1 - PASSED_ON) * sums.passed
+        if self._below is not None:
+            rows = np.flatnonzero((self._below[spans.step_span] > 0) & self.part.now[spans.step_span])
+            span, outcome = spans.step_span[rows], spans.step_outcome[rows]
+            excused = np.where(spans.passes_on_error[span], PASSED_ON, 1.0) - self.of(span)
+            total -= np.bincount(outcome, weights=excused, minlength=len(total))
+
+    def examples(self, outcomes: I64) -> tuple[F64, I64, I64]:
+        """Of each outcome the span that explains itself best, the earliest of them: its own share (0: none), end, row."""
+        spans, sums = self.part.spans, self.part.sums
+        place = np.minimum(np.searchsorted(sums.outcomes.code, outcomes), max(0, len(sums.outcomes.code) - 1))
+        here = sums.outcomes.code[place] == outcomes if len(sums.outcomes.code) else np.zeros(len(outcomes), bool)
+        row = np.where(here, sums.example[place] if len(sums.example) else 0, 0)
+        if self._below is not None:
+            for at in np.flatnonzero(here & (self._below[row] > 0)).tolist():  # one without faults below may explain itself better
+                rows = spans.step_span[np.flatnonzero(spans.step_outcome == outcomes[at])]
+                rows = rows[self.part.now[rows]]
+                row[at] = rows[np.lexsort((spans.time_ns[rows], -self.of(rows)))[0]]
+        return np.where(here, self.of(row), 0.0), spans.time_ns[row], row
+
+
+def examples(steps: Steps, places: Sequence[int]) -> dict[int, str]:
+    """Trace ids of examples of some outcomes, by place; "" if there is none."""
+    wanted = np.array(places, np.int64)
+    best, ended = np.zeros(len(wanted)), np.zeros(len(wanted), np.int64)
+    trace_ids = [""] * len(wanted)
+    for part in steps.own:
+        own, time_ns, row = part.examples(steps.outcome[wanted])
+        better = (own > best) | ((own == best) & (own > 0) & (time_ns < ended))
+        best[better], ended[better] = own[better], time_ns[better]
+        for at in np.flatnonzero(better).tolist():
+            trace_ids[at] = part.part.trace_id(int(row[at]))
+    return dict(zip(places, trace_ids, strict=True))
 
 
 def flow(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]:
     """Evidence of the family in a view, from its steps."""
-    pieces = []
+    places: list[int] = []
     for service in np.unique(steps.service[steps.z >= LOWEST_Z]).tolist():
         mine = np.flatnonzero(steps.service == service)
-        for place in mine[np.argsort(-steps.z[mine], kind="stable")][: MOST_PIECES + 1].tolist():
-            pieces.append(_piece(view, steps, place, names))
+        least = min(NOTABLE_Z, float(steps.z[mine].max()))  # quieter ones `loudest` would drop
+        loud = mine[np.argsort(-steps.z[mine], kind="stable")][: MOST_PIECES + 1]
+        places += loud[steps.z[loud] >= least].tolist()
+    trace_ids = examples(steps, places)
+    pieces = [_piece(view, steps, place, trace_ids[place], names) for place in places]
     return loudest(pieces + callees(view, steps, codes, names))
 
 
 def score(view: View, shares: Shares, codes: Codes, *, explain_away: bool = True) -> Steps:
     """Z of every step of a view that has a history."""
-    spans, rows = view.all, view.steps
-    rows = rows[(codes.contexts.keys[spans.step_context[rows]] >> KIND_SHIFT) & KIND_MASK < SPAN_EVENT >> KIND_SHIFT]
-    context, outcome, span = spans.step_context[rows], spans.step_outcome[rows], spans.step_span[rows]
-    contexts, outcomes = len(codes.contexts), len(codes.outcomes)
-    happened = np.bincount(outcome, minlength=outcomes)
-    chances = np.bincount(context, minlength=contexts)
-    pairs = np.unique(spans.trace[span].astype(np.int64) * contexts + context)
-    traces = np.bincount(pairs % contexts, minlength=contexts)
+    chances, traces = view.by_context(codes)
+    of_spans = (codes.contexts.keys >> KIND_SHIFT) & KIND_MASK >= SPAN_EVENT >> KIND_SHIFT
+    happened = np.where(of_spans[codes.context_of], 0.0, view.by_outcome(codes))
     chosen = np.flatnonzero(happened)
     chosen = chosen[shares.known(chosen)]
     of = codes.context_of[chosen]
     usual = shares.usual(chosen)
-    share, trials = happened[chosen] / chances[of], traces[of].astype(np.float64)
+    share, trials = happened[chosen] / chances[of], traces[of]
     raw = share_z(share, trials, usual.share, usual.spread, usual.weight)
     growth = np.clip(1 - usual.per_request / (happened[chosen] / max(1, view.requests)), 0, 1)
-    fault = np.zeros(outcomes)
+    fault = np.zeros(len(happened))
     fault[chosen] = np.where(raw > FAULT_Z, np.maximum(0, 1 - usual.share / share) * np.minimum(1, raw / CERTAIN_Z) * growth, 0)
-    span_fault = np.zeros(len(spans))
-    np.maximum.at(span_fault, span, fault[outcome])
-    below = np.minimum(fault_below(view, span_fault), 1) if explain_away else np.zeros(len(spans))
-    own = (1 - below) * np.where(spans.passes_on_error, PASSED_ON, 1.0)
-    mean_own = np.bincount(outcome, weights=own[span], minlength=outcomes)[chosen] / happened[chosen]
-    # An example of each: the span that explains itself best, the earliest of them.
-    order = np.lexsort((spans.time_ns[span], -own[span], outcome))
-    first = np.searchsorted(outcome[order], chosen)
-    z = raw * growth * mean_own
-    return Steps(chosen, codes.service_of_context[of], share, trials, usual, z, span[order[first]], own)
+    own = tuple(Own(part, fault if explain_away else np.zeros(len(fault))) for part in view.parts)
+    total = np.zeros(len(happened))
+    for part in own:
+        part.add_to(total)
+    return Steps(chosen, codes.service_of_context[of], share, trials, usual, raw * growth * total[chosen] / happened[chosen], own)
 
 
-def fault_below(view: View, span_fault: F64) -> F64:
+def fault_below(part: Part, span_fault: F64) -> F64:
     """For each span, the largest fault of a descendant in another service, among spans of the view. [n]"""
-    spans = view.all
-    now = np.flatnonzero(view.now)
-    now = now[np.argsort(-spans.depth[now], kind="stable")]
-    depth = spans.depth[now]
-    subtree, below = span_fault.copy(), np.zeros(len(spans))
-    edges = np.flatnonzero(np.concatenate([[True], depth[1:] != depth[:-1]])) if len(now) else now
-    for level in np.split(now, edges[1:]):
-        child = level[spans.parent[level] >= 0]
-        parent = spans.parent[child]
-        np.maximum.at(below, parent, np.where(spans.service[child] != spans.service[parent], subtree[child], below[child]))
-        np.maximum.at(subtree, parent, subtree[child])
-    return below
+    now, spans = np.flatnonzero(part.now), part.spans
+    deepest = int(spans.depth.max(initial=0))
+    order = now[kernels.by_group(deepest - spans.depth[now], deepest + 1)]
+    return kernels.fault_below(order, spans.parent, spans.service, span_fault)
 
 
 def callees(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]:
@@ -131,13 +173,13 @@ def callees(view: View, steps: Steps, codes: Codes, names: Names) -> list[Eviden
                 int(steps.traces[mine].sum()),
                 "share",
                 f"{callers} stop right after calling it: in {percent(steps.share[best])}, usually {percent(steps.usual.share[best])}",
-                view.trace_id(int(steps.span_of[best])),
+                examples(steps, [best])[best],
             )
         )
     return pieces
 
 
-def _piece(view: View, steps: Steps, place: int, names: Names) -> Evidence:
+def _piece(view: View, steps: Steps, place: int, trace_id: str, names: Names) -> Evidence:
     service, operation, before, after = names.step(int(steps.outcome[place]))
     share, usual = float(steps.share[place]), float(steps.usual.share[place])
     return Evidence(
@@ -152,5 +194,5 @@ def _piece(view: View, steps: Steps, place: int, names: Names) -> Evidence:
         int(steps.traces[place]),
         "share",
         f"in {operation}, after {before} comes {after} in {percent(share)} of {int(steps.traces[place])} traces, usually {percent(usual)}",
-        view.trace_id(int(steps.span_of[place])),
+        trace_id,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.evidence.latency import HOST, IO, NET, Keys, Latency, example
+from engine.evidence.latency import HOST, IO, NET, Keys, Latency
 from engine.evidence.names import LOWEST_Z, MOST_PIECES, NOTABLE_Z, Names, loudest, milliseconds
 from engine.records import Evidence, Family
 from engine.windows import View
@@ -49,7 +49,7 @@ def _piece(view: View, edges: Keys, row: int, z: float, service: int, subject: s
         count,
         "ms",
         f"{count} calls {caller} -> {callee} spent {milliseconds(now)} between the two, usually {milliseconds(usual)}",
-        example(view, int(edges.key[row])),
+        view.longest(int(edges.key[row])),
         peer=caller if int(edges.callee[row]) == service else callee,
     )
 
@@ -70,5 +70,5 @@ def _own(view: View, selfs: Keys, z: float, service: int, names: Names) -> Evide
         int(selfs.count[rows].sum()),
         "ms",
         f"its operations took {milliseconds(usual + shift)} themselves, usually {milliseconds(usual)}",
-        example(view, int(selfs.key[rows[0]])),
+        view.longest(int(selfs.key[rows[0]])),
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.normal.levels import Levels, Values
+from engine.normal.levels import Shift
 from engine.records import F64, I64
 from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT
 from engine.windows import EDGE, SELF, Codes, View
@@ -58,11 +58,9 @@ def pooled_z(weighted: F64, precision: F64, traces: F64) -> F64:
     return z
 
 
-def latency(view: View, levels: Levels, codes: Codes, services: int, *, explain_away: bool = True) -> Latency:
-    """All hypotheses about all services."""
-    spans, rows = view.all, view.values
-    window = Values.of(spans.value_key[rows], spans.value[rows].astype(np.float64))
-    found = levels.shift(window)
+def latency(view: View, found: Shift, codes: Codes, services: int, *, explain_away: bool = True) -> Latency:
+    """All hypotheses about all services, from the shifts of the view's values."""
+    window = view.values
     known = np.flatnonzero(np.isfinite(found.shift))
     key = codes.values.keys[window.key[known]]
     kind, payload = key >> KIND_SHIFT, key & ((1 << KIND_SHIFT) - 1)
@@ -115,11 +113,3 @@ def hypotheses(edges: Keys, selfs: Keys, traces: F64, services: int, *, most: fl
             pooled_z(own, own_precision, traces),
         ]
     )
-
-
-def example(view: View, key: int) -> str:
-    """Trace id of the longest value of a key in the view, "" if none."""
-    rows = view.values[view.all.value_key[view.values] == key]
-    if not len(rows):
-        return ""
-    return view.trace_id(int(view.all.value_span[rows[np.argmax(view.all.value[rows])]]))

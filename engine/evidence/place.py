@@ -18,9 +18,9 @@ import numpy as np
 
 from engine.evidence.latency import Latency
 from engine.evidence.names import Names
-from engine.records import F64, I64, Evidence, Family
+from engine.records import F64, I32, I64, Evidence, Family
 from engine.strings import Resources
-from engine.windows import View
+from engine.windows import Part, View
 
 LEAST_Z: Final = 3.0  # of evidence, from which it is asked where it shows
 LEAST_N: Final = 5
@@ -34,36 +34,44 @@ TOLD: Final = frozenset({Family.GAP, Family.SELF_TIME, Family.ERROR, Family.FLOW
 
 def placed(view: View, shifts: Latency, found: Sequence[Evidence], resources: Resources, names: Names) -> list[Evidence]:
     """`found`, with instance and zone where a piece of Z >= 3 shows in one of several only."""
-    spans = view.all
-    rows = np.flatnonzero(view.now)
-    several = _zones(spans.resource[rows], resources)
-    code_of = {names.service(code): code for code in np.unique(spans.service[rows]).tolist()}
+    if not any(_asked(piece) for piece in found):
+        return list(found)
+    several = len({resources[code].zone for part in view.parts for code in _distinct(part.spans.resource[part.now])} - {""}) > 1
+    code_of = {names.service(code): code for part in view.parts for code in part.sums.services.code.tolist()}
     memo: dict[tuple[int, Family], tuple[str, str]] = {}
     pieces = []
     for piece in found:
         service = code_of.get(piece.service)
-        if service is None or piece.z < LEAST_Z or piece.family not in TOLD or piece.signal == "logs":
+        if service is None or not _asked(piece):
             pieces.append(piece)
             continue
         key = service, piece.family
         if key not in memo:
-            memo[key] = _where(view, shifts, rows[spans.service[rows] == service], service, piece.family, resources, several)
+            memo[key] = _where(view, shifts, service, piece.family, resources, several)
         instance, zone = memo[key]
         pieces.append(replace(piece, instance=instance, zone=zone))
     return pieces
 
 
-def _where(view: View, shifts: Latency, rows: I64, service: int, family: Family, resources: Resources, several: bool) -> tuple[str, str]:
+def _asked(piece: Evidence) -> bool:
+    """Whether it matters where a piece shows."""
+    return piece.z >= LEAST_Z and piece.family in TOLD and piece.signal != "logs"
+
+
+def _where(view: View, shifts: Latency, service: int, family: Family, resources: Resources, several: bool) -> tuple[str, str]:
     """Instance and zone that alone show it; "" where several do, or it cannot be told."""
-    codes = view.all.resource
+    rows = [np.flatnonzero(part.now & (part.spans.service == service)) for part in view.parts]
+    codes = np.concatenate([part.spans.resource[mine] for part, mine in zip(view.parts, rows, strict=True)])
     if family is Family.FLOW:  # of all instances: one that behaves differently is told by its zone alone
-        at, value, least = codes[rows].astype(np.int64), np.zeros(len(rows)), np.inf
+        at, value, least = codes.astype(np.int64), np.zeros(len(codes)), np.inf
     elif family is Family.ERROR:
-        at, value, least = codes[rows].astype(np.int64), view.all.failed[rows].astype(np.float64), LEAST_FAILURES
+        failed = np.concatenate([part.spans.failed[mine] for part, mine in zip(view.parts, rows, strict=True)])
+        at, value, least = codes.astype(np.int64), failed.astype(np.float64), LEAST_FAILURES
     else:
-        at, value = _excess(view, shifts, service, family)
+        excess = [_excess(part, shifts, service, family) for part in view.parts]
+        at, value = np.concatenate([each[0] for each in excess]), np.concatenate([each[1] for each in excess])
         least = LEAST_SHIFT
-    senders = np.unique(codes[rows])
+    senders = np.unique(codes)
     instance_of = np.array([resources[code].pod or resources[code].instance or resources[code].container for code in senders.tolist()])
     zone_of = np.array([resources[code].zone for code in senders.tolist()])
     if not len(senders):
@@ -75,14 +83,15 @@ def _where(view: View, shifts: Latency, rows: I64, service: int, family: Family,
     return instance, zone
 
 
-def _excess(view: View, shifts: Latency, service: int, family: Family) -> tuple[I64, F64]:
-    """Resource code and ln(time / usual) of the service's self times, or of the calls into it."""
-    spans, rows = view.all, view.values
+def _excess(part: Part, shifts: Latency, service: int, family: Family) -> tuple[I64, F64]:
+    """Resource code and ln(time / usual) of the service's self times, or of the calls into it, in a part of the view."""
+    spans = part.spans
     keys = shifts.selfs if family is Family.SELF_TIME else shifts.edges
     mine = (keys.caller if family is Family.SELF_TIME else keys.callee) == service
     known, usual = keys.key[mine], keys.usual[mine]
     if not len(known):
         return np.zeros(0, np.int64), np.zeros(0)
+    rows = np.flatnonzero(part.now[spans.value_span])
     place = np.minimum(np.searchsorted(known, spans.value_key[rows]), len(known) - 1)
     hit = known[place] == spans.value_key[rows]
     rows, place = rows[hit], place[hit]
@@ -121,6 +130,6 @@ def only(name: np.ndarray[tuple[int], np.dtype[np.str_]], value: F64, least: flo
     return str(names[best]) if mean >= least and other <= ELSEWHERE * mean and certain else ""
 
 
-def _zones(codes: np.ndarray[tuple[int], np.dtype[np.int32]], resources: Resources) -> bool:
-    """Whether spans come from several zones."""
-    return len({resources[code].zone for code in np.unique(codes).tolist()} - {""}) > 1
+def _distinct(codes: I32) -> list[int]:
+    """The codes that occur, ascending."""
+    return np.flatnonzero(np.bincount(codes)).tolist()

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.evidence.names import Names, loudest
+from engine.evidence.names import NOTABLE_Z, Names, loudest
 from engine.normal.history import rates
 from engine.normal.levels import Levels
 from engine.records import Evidence, Family
-from engine.take.joined import KIND_SHIFT
-from engine.windows import Codes, Tally, View
+from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT
+from engine.windows import Codes, Part, Tally, View
 
 HINT = 0.5  # a rate says little by itself: faults and users both change it
 
@@ -34,7 +34,7 @@ class Load(NamedTuple):
 def rate(view: View, levels: Levels, codes: Codes, names: Names) -> list[Evidence]:
     """Evidence of the family: operations whose requests became more or fewer than usual."""
     pieces = []
-    for load in loads(view, levels, codes, names, view.entries):
+    for load in loads(view, levels, codes, names, view.entries, loud=True):
         pieces.append(
             Evidence(
                 Family.RATE,
@@ -56,24 +56,37 @@ def rate(view: View, levels: Levels, codes: Codes, names: Names) -> list[Evidenc
 
 def entry_load(view: View, levels: Levels, codes: Codes, names: Names) -> list[Load]:
     """Load from outside: operations where requests begin, most requests first."""
-    rows = np.flatnonzero(view.now & view.all.entry & view.all.root & (view.all.operation >= 0))
-    outside = np.unique(view.all.operation[rows])
     entries = view.entries
-    chosen = np.isin(entries.code, outside)
+    outside = {code for part in view.parts for code in _outside(part)}
+    chosen = np.array([code in outside for code in entries.code.tolist()], bool)
     found = loads(view, levels, codes, names, Tally(entries.code[chosen], entries.count[chosen]))
     return sorted(found, key=lambda load: (-load.now, load.service, load.operation))
 
 
-def loads(view: View, levels: Levels, codes: Codes, names: Names, entries: Tally) -> list[Load]:
-    """Load of operations that have a past."""
+def _outside(part: Part) -> list[int]:
+    """Operations where requests begin."""
+    spans = part.spans
+    rows = part.now & spans.entry & spans.root & (spans.operation >= 0)
+    return np.flatnonzero(np.bincount(spans.operation[rows])).tolist()
+
+
+def loads(view: View, levels: Levels, codes: Codes, names: Names, entries: Tally, *, loud: bool = False) -> list[Load]:
+    """Load of operations that have a past. `loud`: only those that are notable, or the most changed of their service."""
     if view.seconds <= 0 or not len(entries.code):
         return []
     window = rates(entries, view.seconds / 60, codes)
     found = levels.shift(window)
+    places = np.flatnonzero(np.isfinite(found.shift))
+    z = found.shift[places] / np.sqrt(found.variance[places])
+    operation = codes.values.keys[window.key[places]] & ((1 << KIND_SHIFT) - 1)
+    if loud:
+        service = codes.operations.keys[operation] >> SERVICE_SHIFT
+        highest = np.zeros(int(service.max(initial=0)) + 1)
+        np.maximum.at(highest, service, np.abs(z))
+        kept = (HINT * np.abs(z) >= NOTABLE_Z) | (np.abs(z) >= highest[service])
+        places, z, operation = places[kept], z[kept], operation[kept]
     result = []
-    for place in np.flatnonzero(np.isfinite(found.shift)).tolist():
-        operation = int(codes.values.keys[window.key[place]]) & ((1 << KIND_SHIFT) - 1)
-        z = float(found.shift[place] / np.sqrt(found.variance[place]))
-        service, name = names.operation(operation)
-        result.append(Load(service, name, float(np.expm1(window.mean[place])), float(np.expm1(found.usual[place])), z))
+    for place, its_z, code in zip(places.tolist(), z.tolist(), operation.tolist(), strict=True):
+        service_name, name = names.operation(code)
+        result.append(Load(service_name, name, float(np.expm1(window.mean[place])), float(np.expm1(found.usual[place])), its_z))
     return result

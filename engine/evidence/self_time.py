@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.evidence.latency import SELF_ONLY, Latency, example
+from engine.evidence.latency import SELF_ONLY, Latency
 from engine.evidence.names import LOWEST_Z, MOST_PIECES, NOTABLE_Z, Names, loudest, milliseconds
 from engine.records import Evidence, Family
 from engine.take.joined import KIND_SHIFT
@@ -51,7 +51,7 @@ def self_time(view: View, found: Latency, codes: Codes, names: Names) -> list[Ev
                     count,
                     "ms",
                     f"{operation} took {milliseconds(now)} itself in {count} spans, usually {milliseconds(usual)}",
-                    example(view, int(selfs.key[row])),
+                    view.longest(int(selfs.key[row])),
                 )
             )
     return loudest(pieces)

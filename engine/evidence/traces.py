@@ -46,7 +46,7 @@ class Traces:
         self._strings, self._resources = strings, resources
         self._settings = settings
         self._slots: set[int] = set()  # slots of time that had log records
-        self._preview: tuple[int | None, Spans] | None = None
+        self._preview: tuple[Window | None, Spans] | None = None  # what waits, with the items it was joined with
 
     def take(self, window: Window) -> None:
         """Take a closed window."""
@@ -66,31 +66,31 @@ class Traces:
 
         Traces that still wait are joined as far as they are here, with the items of `pending` that no window held yet.
         """
-        spans = self._spans(start_ns, end_ns, pending)
+        chunks = self._chunks(start_ns, end_ns, pending)
         hits = self._error_hits(start_ns, end_ns, pending)
-        few = spans is None or np.count_nonzero(spans.time_ns >= start_ns) <= FEW_IN_WINDOW
-        if few and not len(hits[0]):
+        now = view(chunks, start_ns, end_ns)
+        if now.spans <= FEW_IN_WINDOW and not len(hits[0]):
             return []  # the usual case where only metrics come
-        baseline = self.history.baseline(start_ns, spans)
+        baseline = self.history.baseline(start_ns, chunks)
         found = error_records(start_ns, end_ns, hits, baseline.shares, self.codes, self.logs, self.names)
-        if spans is not None and not self._settings.pass_on:
-            spans = replace(spans, passes_on_error=np.zeros(len(spans), bool))
-        now = view(spans, start_ns, end_ns) if spans is not None else None
-        if now is None or not enough(now, baseline):
+        if not enough(now, baseline):
             return found
+        if not self._settings.pass_on:
+            now = view([replace(chunk, passes_on_error=np.zeros(len(chunk), bool)) for chunk in chunks], start_ns, end_ns)
         explain_away = self._settings.explain_away
-        shifts = latency(now, baseline.levels, self.codes, self.names.services, explain_away=explain_away)
+        shifts = baseline.levels.shift(now.values)
+        slow = latency(now, shifts, self.codes, self.names.services, explain_away=explain_away)
         steps = score(now, baseline.shares, self.codes, explain_away=explain_away)
         found = [
             *flow(now, steps, self.codes, self.names),
-            *gap(now, shifts, self.names),
-            *self_time(now, shifts, self.codes, self.names),
+            *gap(now, slow, self.names),
+            *self_time(now, slow, self.codes, self.names),
             *errors(now, baseline.shares, self.codes, self.names, steps.own),
             *rate(now, baseline.levels, self.codes, self.names),
             *found,
         ]
-        found = placed(now, shifts, found, self._resources, self.names)
-        return felt(now, baseline.levels, self.codes, self.names, found)
+        found = placed(now, slow, found, self._resources, self.names)
+        return felt(now, shifts, self.codes, self.names, found)
 
     def under(self, settings: EngineSettings) -> Traces:
         """The same history, read under other settings: for questions, not to be fed."""
@@ -100,10 +100,10 @@ class Traces:
 
     def load(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Load]:
         """Requests from outside in [start, end] against before, most requests first; empty where spans are few."""
-        spans = self._spans(start_ns, end_ns, pending)
-        baseline = self.history.baseline(start_ns, spans)
-        now = view(spans, start_ns, end_ns) if spans is not None else None
-        if now is None or not enough(now, baseline):
+        chunks = self._chunks(start_ns, end_ns, pending)
+        baseline = self.history.baseline(start_ns, chunks)
+        now = view(chunks, start_ns, end_ns)
+        if not enough(now, baseline):
             return []
         return entry_load(now, baseline.levels, self.codes, self.names)
 
@@ -124,11 +124,10 @@ class Traces:
             "late_spans": self.history.late,
         }
 
-    def _spans(self, start_ns: int, end_ns: int, pending: Window | None) -> Spans | None:
+    def _chunks(self, start_ns: int, end_ns: int, pending: Window | None) -> list[Spans]:
         """Spans from the block that start cuts to end, those that wait included."""
-        key = None if pending is None else id(pending)
-        if self._preview is None or self._preview[0] != key or pending is not None:
-            self._preview = key, Spans.of(self.assembler.preview(pending), self.codes)
+        if self._preview is None or self._preview[0] is not pending:
+            self._preview = pending, Spans.of(self.assembler.preview(pending), self.codes)
         since = start_ns // self._settings.block_ns * self._settings.block_ns
         return self.ring.between(since, end_ns, self._preview[1])
 

@@ -182,17 +182,32 @@ def step_sums(
     )
 
 
-def value_sums(span: I32, key: I32, value: F32, use: Bool, keys: int) -> tuple[F64, F64, F64]:
-    """Of the values whose span is used, by key: count, mean (0 without any) and sum of squared deviations from it. [keys]"""
+def value_sums(span: I32, key: I32, value: F32, use: Bool, keys: int) -> tuple[F64, F64, F64, I64]:
+    """Of the values whose span is used, by key: count, mean (0 without any), sum of squared deviations from it, and the first row of
+    the highest (-1: none). [keys]
+    """
     rows = np.flatnonzero(use[span])
     key, numbers = key[rows], value[rows].astype(np.float64)
     count = np.bincount(key, minlength=keys).astype(np.float64)
     mean = np.bincount(key, weights=numbers, minlength=keys) / np.maximum(count, 1)
     square = np.bincount(key, weights=(numbers - mean[key]) ** 2, minlength=keys)
-    return count, mean, square.astype(np.float64)
+    longest = np.full(keys, -1, np.int64)
+    order = np.lexsort((-rows, numbers))
+    longest[key[order]] = rows[order]
+    return count, mean, square.astype(np.float64), longest
 
 
 def traces_by_service(trace: I32, service: I32, use: Bool, services: int) -> I64:
     """Number of traces with a used span of the service. [services]"""
     pairs = np.unique(trace[use].astype(np.int64) * services + service[use])
     return np.bincount(pairs % services, minlength=services) if services else np.zeros(0, np.int64)
+
+
+def fault_below(order: I64, parent: I32, service: I32, fault: F64) -> F64:
+    """For each span, the largest fault of a descendant in another service; [n]. `order`: rows that count, children before parents."""
+    below, subtree = np.zeros(len(parent)), fault.copy()
+    for row in order[parent[order] >= 0].tolist():
+        up = parent[row]
+        below[up] = max(below[up], subtree[row] if service[row] != service[up] else below[row])
+        subtree[up] = max(subtree[up], subtree[row])
+    return below

@@ -66,7 +66,8 @@ def value_sums(const int32_t[::1] span, const int32_t[::1] key, const float[::1]
     cdef Py_ssize_t values = span.shape[0], n = use.shape[0], i
     if key.shape[0] != values or value.shape[0] != values:
         raise ValueError("columns of values must be as long")
-    count_, mean_, square_ = np.zeros(keys), np.zeros(keys), np.zeros(keys)
+    count_, mean_, square_, longest_ = np.zeros(keys), np.zeros(keys), np.zeros(keys), np.full(keys, -1, np.int64)
+    cdef int64_t[::1] longest = longest_
     cdef double[::1] count = count_
     cdef double[::1] mean = mean_
     cdef double[::1] square = square_
@@ -82,6 +83,8 @@ def value_sums(const int32_t[::1] span, const int32_t[::1] key, const float[::1]
             if use[row]:
                 count[k] += 1
                 mean[k] += value[i]
+                if longest[k] < 0 or value[i] > value[longest[k]]:
+                    longest[k] = i
         if not wrong:
             for i in range(keys):
                 if count[i] > 0:
@@ -92,7 +95,7 @@ def value_sums(const int32_t[::1] span, const int32_t[::1] key, const float[::1]
                     square[key[i]] += distance * distance
     if wrong:
         raise ValueError("values must be of spans and keys that are there")
-    return count_, mean_, square_
+    return count_, mean_, square_, longest_
 
 
 def traces_by_service(const int32_t[::1] trace, const int32_t[::1] service, use_, Py_ssize_t services):
@@ -118,3 +121,33 @@ def traces_by_service(const int32_t[::1] trace, const int32_t[::1] service, use_
     if wrong:
         raise ValueError("services must lie in 0 ... services - 1")
     return traces_
+
+
+def fault_below(const int64_t[::1] order, const int32_t[::1] parent, const int32_t[::1] service, const double[::1] fault):
+    cdef Py_ssize_t n = parent.shape[0], m = order.shape[0], i
+    if service.shape[0] != n or fault.shape[0] != n:
+        raise ValueError("columns of spans must be as long")
+    below_, subtree_ = np.zeros(n), np.array(fault)
+    cdef double[::1] below = below_
+    cdef double[::1] subtree = subtree_
+    cdef int64_t row
+    cdef int32_t up
+    cdef double found
+    cdef bint wrong = False
+    with nogil:
+        for i in range(m):
+            row = order[i]
+            if row < 0 or row >= n or parent[row] >= n:
+                wrong = True
+                break
+            up = parent[row]
+            if up < 0:
+                continue
+            found = subtree[row] if service[row] != service[up] else below[row]
+            if found > below[up]:
+                below[up] = found
+            if subtree[row] > subtree[up]:
+                subtree[up] = subtree[row]
+    if wrong:
+        raise ValueError("rows and parents must be rows")
+    return below_

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 
 from engine.normal.baseline import Counts, Shares
-from engine.normal.levels import Levels, Values
+from engine.normal.levels import Levels
 from engine.records import F64, I64
 from engine.settings import EngineSettings
 from engine.take.joined import KIND_SHIFT
-from engine.windows import ENTRY, Codes, Spans, Tally, View, view
+from engine.windows import ENTRY, NO_VALUES, NONE, Codes, Spans, Sums, Tally, Values, view
 
-NONE = Tally(np.zeros(0, np.int64), np.zeros(0))
-NO_VALUES = Values(NONE.code, NONE.count, NONE.count, NONE.count)
 FULL = 0.9  # of a block that must have passed for its requests a minute to count
 
 
@@ -38,17 +36,16 @@ class Block:
     abnormal: bool = False
 
     @classmethod
-    def of(cls, part: View) -> Block:
-        """Count the spans of a view."""
-        steps, values, spans = part.steps, part.values, part.all
+    def of(cls, start_ns: int, sums: Sequence[Sums]) -> Block:
+        """What several lots of spans did."""
         return cls(
-            start_ns=part.start_ns,
-            contexts=Tally.of(spans.step_context[steps]),
-            outcomes=Tally.of(spans.step_outcome[steps]),
-            values=Values.of(spans.value_key[values], spans.value[values].astype(np.float64)),
-            entries=part.entries,
-            requests=part.requests,
-            spans=part.spans,
+            start_ns=start_ns,
+            contexts=Tally.total([part.contexts for part in sums]),
+            outcomes=Tally.total([part.outcomes for part in sums]),
+            values=Values.total([part.values for part in sums]),
+            entries=Tally.total([part.entries for part in sums]),
+            requests=sum(part.requests for part in sums),
+            spans=sum(part.spans for part in sums),
         )
 
     def plus(self, other: Block) -> Block:
@@ -115,10 +112,12 @@ class History:
 
     def add(self, spans: Spans) -> None:
         """Count spans into their blocks."""
-        numbers = np.unique(spans.time_ns // self._length_ns)
-        for number in numbers.tolist():
+        earliest, latest = spans.bounds_ns
+        for number in range(self.number(earliest), self.number(latest) + 1) if len(spans) else ():
             start = number * self._length_ns
-            self._plus(number, Block.of(view(spans, start, start + self._length_ns, closed=False)))
+            part = view([spans], start, start + self._length_ns, closed=False)
+            if part.parts:
+                self._plus(number, Block.of(start, [each.sums for each in part.parts]))
 
     def add_slots(self, time_ns: I64, context: I64, outcome: I64) -> None:
         """Count slots of time: context codes where outcome is -1, else outcome codes; all int64 [n]."""
@@ -152,8 +151,8 @@ class History:
                 self._memo = None
         self._decided = max(self._decided, self.number(until_ns))
 
-    def baseline(self, start_ns: int, spans: Spans | None) -> Baseline:
-        """Folds of everything before start. `spans` holds those of the block that start cuts."""
+    def baseline(self, start_ns: int, chunks: Sequence[Spans]) -> Baseline:
+        """Folds of everything before start. `chunks` hold the spans of the block that start cuts."""
         limit = self.number(start_ns)
         done, baseline = self._memo or (None, None)
         if baseline is None or done is None or done > limit:
@@ -165,8 +164,8 @@ class History:
         self._memo = limit, baseline
         baseline = baseline.copy()
         cut_ns, current = limit * self._length_ns, self._blocks.get(limit)
-        if spans is not None and start_ns > cut_ns and not (current and current.abnormal):
-            part = Block.of(view(spans, cut_ns, start_ns, closed=False))
+        if start_ns > cut_ns and not (current and current.abnormal):
+            part = Block.of(cut_ns, [each.sums for each in view(chunks, cut_ns, start_ns, closed=False).parts])
             long_enough = start_ns - cut_ns >= FULL * self._length_ns
             if part.spans:
                 baseline.fold(part, self._codes, (start_ns - cut_ns) / 60e9 if long_enough else 0.0)

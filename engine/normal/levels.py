@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.records import F64, I64, Bool
+from engine.windows.sums import Values
 
 BLOCKS = 128  # of a key that are remembered
 MOST_WEIGHT = 10.0  # of a block
@@ -21,41 +21,6 @@ STEADY, STEADY_WORTH = 0.15, 5.0  # floor of a key's deviation with many blocks,
 WITHIN, WITHIN_WORTH = 0.3**2, 4.0  # prior variance inside blocks, worth so many observations
 BETWEEN, BETWEEN_WORTH = 0.4**2, 2.0  # prior variance between blocks, worth so many blocks
 REJECT = 4.0
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Observations of a block or window by key. Keys ascend, each once."""
-
-    key: I64  # [k]
-    count: F64
-    mean: F64
-    square: F64  # sum of squared deviations from the mean
-
-    @classmethod
-    def of(cls, key: npt.NDArray[np.integer[Any]], value: F64) -> Values:
-        """Summarise observations: key [n], value float64 [n]."""
-        keys, position = np.unique(key, return_inverse=True)
-        position = position.reshape(-1)
-        count = np.bincount(position, minlength=len(keys)).astype(np.float64)
-        mean = np.bincount(position, weights=value, minlength=len(keys)) / np.maximum(count, 1)
-        square = np.bincount(position, weights=(value - mean[position]) ** 2, minlength=len(keys))
-        return cls(keys.astype(np.int64), count, mean, square.astype(np.float64))
-
-    def plus(self, other: Values) -> Values:
-        """Both together (Chan, Golub, LeVeque 1979)."""
-        if not len(self.key) or not len(other.key):
-            return self if len(self.key) else other
-        keys = np.union1d(self.key, other.key)
-        count, mean, square = np.zeros((3, len(keys)))
-        for part in (self, other):
-            at = np.searchsorted(keys, part.key)
-            total = count[at] + part.count
-            distance = part.mean - mean[at]
-            square[at] += part.square + distance**2 * count[at] * part.count / total
-            mean[at] += distance * part.count / total
-            count[at] = total
-        return Values(keys, count, mean, square)
 
 
 def weighted_median(values: F64, weights: F64) -> F64:

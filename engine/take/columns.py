@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.records import I64, LinkColumns, LogColumns, PointColumns, SpanColumns
 
-Columns = TypeVar("Columns", SpanColumns, LogColumns, PointColumns, LinkColumns)
+Columns = TypeVar("Columns", bound=SpanColumns | LogColumns | PointColumns | LinkColumns)
 
 _DTYPES = {
     **dict.fromkeys(("resource", "operation", "peer", "error_type", "message", "statement", "template", "exception"), np.int32),
@@ -53,7 +53,7 @@ def select(columns: Columns, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_])
     """The given rows (positions in their order, or a mask), ragged bucket counts included."""
     positions = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows, np.intp)
     if isinstance(columns, PointColumns):
-        return _select_points(columns, positions)
+        return cast(Columns, _select_points(columns, positions))
     return replace(columns, **{field.name: getattr(columns, field.name)[positions] for field in fields(columns)})
 
 
@@ -73,9 +73,12 @@ def cut(columns: Columns, start: int, end: int) -> Columns:
     []
     """
     if isinstance(columns, PointColumns):
-        plain = {field.name: getattr(columns, field.name)[start:end] for field in fields(columns) if field.name not in ("counts", "counts_at")}
+        plain = {
+            field.name: getattr(columns, field.name)[start:end] for field in fields(columns) if field.name not in ("counts", "counts_at")
+        }
         counts_at = columns.counts_at[start : end + 1]
-        return PointColumns(**plain, counts=columns.counts[counts_at[0] : counts_at[-1]], counts_at=counts_at - counts_at[0])
+        points = PointColumns(**plain, counts=columns.counts[counts_at[0] : counts_at[-1]], counts_at=counts_at - counts_at[0])
+        return cast(Columns, points)
     return replace(columns, **{field.name: getattr(columns, field.name)[start:end] for field in fields(columns)})
 
 

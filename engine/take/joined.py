@@ -11,11 +11,11 @@ from enum import IntEnum
 
 import numpy as np
 
+from engine import kernels
 from engine.records import I32, I64, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Status
 from engine.take.columns import select
 
 KIND_SHIFT, SERVICE_SHIFT = 40, 20
-ROUNDS = 20  # of pointer doubling: chains of 2^20 spans; what is still not at its root then hangs in a circle
 
 
 class EventKind(IntEnum):
@@ -31,12 +31,12 @@ class EventKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Spans of whole traces with what the join adds. Rows are positions in `spans`, -1: none."""
+    """Spans of whole traces, by trace, with what the join adds. Rows are positions in `spans`, -1: none."""
 
     spans: SpanColumns  # [n]
     logs: LogColumns  # [l]
     service: I32  # [n] code of kind "service"
-    trace: I64  # [n] position in trace_hi, trace_lo
+    trace: I32  # [n] position in trace_hi, trace_lo; never falls
     trace_hi: U64  # [t]
     trace_lo: U64  # [t]
     parent: I64  # [n] row
@@ -60,103 +60,10 @@ class Joined:
         return len(self.service)
 
 
-def mixed(a: U64, b: U64) -> U64:
-    """One 64-bit key for two (SplitMix64's finaliser, Steele et al. 2014); two of 500 k pairs collide with probability 1e-8."""
-    with np.errstate(over="ignore"):
-        x = a * np.uint64(0x9E3779B97F4A7C15) ^ b
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
-
-
-def rows_of(wanted: U64, keys: U64) -> I64:
-    """For each wanted key the first row of `keys` that has it, -1 if none."""
-    if not len(keys):
-        return np.full(len(wanted), -1, np.int64)
-    order = np.argsort(keys, kind="stable")
-    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-    return np.where(keys[order[place]] == wanted, order[place], -1).astype(np.int64)
-
-
-def repeated(spans: SpanColumns, key: U64) -> Bool:
-    """Rows that an earlier row repeats: same ids, times and sender (an export that was sent again)."""
-    first = rows_of(key, key)
-    again: Bool = first != np.arange(len(key))
-    for column in (spans.time_ns, spans.start_ns, spans.resource):
-        again &= column == column[first]
-    return again
-
-
-def hang(parent: I64, service: I32) -> tuple[I64, I64, I64]:
-    """Parent, depth and visit of each row by pointer doubling. Rows that hang in a circle lose their parent."""
-    rows = np.arange(len(parent))
-    above, depth = parent.copy(), (parent >= 0).astype(np.int64)
-    for _ in range(ROUNDS):
-        waiting = np.flatnonzero(above >= 0)
-        if not len(waiting):
-            break
-        depth[waiting] += depth[above[waiting]]
-        above[waiting] = above[above[waiting]]
-    else:
-        return hang(np.where(above >= 0, -1, parent), service)
-    visit = np.where((parent >= 0) & (service[parent] == service), parent, rows)
-    while (visit[visit] != visit).any():
-        visit = visit[visit]
-    return parent, depth, visit
-
-
-def self_time(spans: SpanColumns, parent: I64) -> I64:
-    """Duration of each span less the union of its children's intervals, ns [n]."""
-    duration: I64 = np.maximum(spans.time_ns - spans.start_ns, 0)
-    child = np.flatnonzero(parent >= 0)
-    if not len(child):
-        return duration
-    child = child[np.lexsort((spans.start_ns[child], parent[child]))]
-    owner = parent[child]
-    begins = np.clip(spans.start_ns[child] - spans.start_ns[owner], 0, duration[owner])
-    ends = np.clip(spans.time_ns[child] - spans.start_ns[owner], begins, duration[owner])
-    first = np.concatenate([[True], owner[1:] != owner[:-1]])
-    # Running maximum inside each owner: each starts above all that come before it. Microseconds where nanoseconds would overflow.
-    unit = 1 if (float(duration[owner].max()) + 1) * first.sum() < 2**62 else 1000
-    lift = (np.cumsum(first) - 1) * (int(duration[owner].max()) // unit + 1)
-    reached = (np.maximum.accumulate(ends // unit + lift) - lift) * unit
-    before = np.where(first, 0, np.concatenate([[0], reached[:-1]]))
-    covered = np.zeros(len(duration), np.int64)
-    np.add.at(covered, owner, np.maximum(0, ends - np.maximum(begins, before)))
-    own: I64 = np.maximum(0, duration - covered)
-    return own
-
-
-def steps(spans: SpanColumns, service: I32, parent: I64, calls: tuple[I64, I64], log: tuple[I64, I64, I32]) -> tuple[I64, I64, I64]:
-    """Consecutive events inside spans by time: start, calls, local children, logs, end. Returns span row, event, next event.
-
-    A span that only carries a call has none: the callee's tells what happened. `calls`: client and server rows; `log`: span row, time_ns,
-    template.
-    """
-    client, server = calls
-    count = len(parent)
-    rows, child = np.arange(count), np.flatnonzero(parent >= 0)
-    operation = spans.operation.astype(np.int64)
-    label = (EventKind.CHILD << KIND_SHIFT) | operation
-    label[client] = (EventKind.CALL << KIND_SHIFT) | (service[server].astype(np.int64) << SERVICE_SHIFT) | operation[server]
-    ending = np.where(spans.status == Status.ERROR, EventKind.END_ERROR, EventKind.END).astype(np.int64) << KIND_SHIFT
-    log_span, log_time, log_template = log
-    owner = np.concatenate([rows, parent[child], log_span, rows])
-    event = np.concatenate([np.zeros(count, np.int64), label[child], (EventKind.LOG << KIND_SHIFT) | log_template.astype(np.int64), ending])
-    earliest, latest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    time = np.concatenate([np.full(count, earliest), spans.start_ns[child], log_time, np.full(count, latest)])
-    carries = np.zeros(count, bool)
-    carries[client] = True
-    keep = np.flatnonzero(~carries[owner])
-    keep = keep[np.lexsort((time[keep], owner[keep]))]
-    owner, event = owner[keep], event[keep]
-    follows = np.flatnonzero(owner[1:] == owner[:-1])
-    return owner[follows], event[follows], event[follows + 1]
-
-
 def join(
     spans: SpanColumns,
     logs: LogColumns,
+    trace: I32,
     *,
     service_of: I32,
     log_template: I32,
@@ -166,53 +73,66 @@ def join(
 ) -> Joined:
     """Join spans and log records of the same traces.
 
-    Args: service_of int32 [resources]: service of a resource; log_template int32 [l]; foreign bool [l]: the record names another
-        service; complete: a parent that is not here will not come, so its child begins a request; share: see Joined.
+    Args: spans by trace; trace int32 [n]: never falls; service_of int32 [resources]: service of a resource; log_template int32 [l];
+        foreign bool [l]: the record names another service; complete: a parent that is not here will not come, so its child begins a
+        request; share: see Joined.
     """
-    trace_key = mixed(spans.trace_hi, spans.trace_lo)
-    span_key = mixed(trace_key, spans.span)
-    again = repeated(spans, span_key)
-    if again.any():
-        spans, trace_key, span_key = select(spans, ~again), trace_key[~again], span_key[~again]
-    _, first, trace = np.unique(trace_key, return_index=True, return_inverse=True)
+    first, parent = kernels.parents(trace, spans.span, spans.parent)
+    again = np.flatnonzero(first != np.arange(len(first)))
+    for column in (spans.time_ns, spans.start_ns, spans.resource):
+        again = again[column[again] == column[first[again]]]
+    if len(again):  # an earlier row has the same ids, times and sender: an export that was sent again
+        kept = np.ones(len(first), bool)
+        kept[again] = False
+        spans, trace = select(spans, kept), trace[kept]
+        _, parent = kernels.parents(trace, spans.span, spans.parent)
+    begins = np.concatenate([[True], trace[1:] != trace[:-1]]) if len(trace) else np.zeros(0, bool)
+    heads = np.flatnonzero(begins)
     service = service_of[spans.resource]
-    parent = np.where(spans.parent == 0, -1, rows_of(mixed(trace_key, spans.parent), span_key))
-    parent, depth, visit = hang(parent, service)
-    child = np.flatnonzero(parent >= 0)
-    server = child[service[child] != service[parent[child]]]
+    parent, depth, visit = kernels.hang(parent, service)
+    remote = service != service[parent]
+    remote &= parent >= 0
+    server = np.flatnonzero(remote)
     client = parent[server]
     remote_client = np.zeros(len(service), bool)
     remote_client[client] = True
+    failed = np.flatnonzero(spans.status == Status.ERROR)
+    own_error = np.zeros(len(service), bool)
+    own_error[failed] = True
+    above = parent[failed]
+    own_error[above[above >= 0]] = False
 
-    log_span = rows_of(mixed(mixed(logs.trace_hi, logs.trace_lo), logs.span), span_key)
-    # A record of another service with this span's id is not this span's.
-    log_span[(log_span >= 0) & (service_of[logs.resource] != service[log_span] if len(service) else False)] = -1
+    log_span = _log_spans(spans, logs, service, service_of)
     on_span = np.flatnonzero(log_span >= 0)
     passes = np.zeros(len(service), bool)
     passing = on_span[foreign[on_span] & (logs.severity[on_span] >= SEVERITY_ERROR)]
     passes[visit[log_span[passing]]] = True
 
-    failed = spans.status == Status.ERROR
-    child_failed = np.zeros(len(service), bool)
-    child_failed[parent[child[failed[child]]]] = True
-    step_span, before, after = steps(
-        spans, service, parent, (client, server), (log_span[on_span], logs.time_ns[on_span], log_template[on_span])
+    operation = spans.operation.astype(np.int64)
+    label = (EventKind.CHILD << KIND_SHIFT) | operation
+    label[client] = (EventKind.CALL << KIND_SHIFT) | (service[server].astype(np.int64) << SERVICE_SHIFT) | operation[server]
+    ending = np.full(len(service), EventKind.END << KIND_SHIFT, np.int64)
+    ending[failed] = EventKind.END_ERROR << KIND_SHIFT
+    records = (EventKind.LOG << KIND_SHIFT) | log_template[on_span].astype(np.int64)
+    # a span that only carries a call has no steps: the callee's tell what happened
+    step_span, before, after = kernels.steps(
+        spans.start_ns, parent, label, ending, remote_client, log_span[on_span], logs.time_ns[on_span], records
     )
     return Joined(
         spans=spans,
         logs=logs,
         service=service,
-        trace=trace.reshape(-1).astype(np.int64),
-        trace_hi=spans.trace_hi[first],
-        trace_lo=spans.trace_lo[first],
+        trace=np.cumsum(begins, dtype=np.int32) - 1,
+        trace_hi=spans.trace_hi[heads],
+        trace_lo=spans.trace_lo[heads],
         parent=parent,
         depth=depth,
         visit=visit,
         root=(parent < 0) if complete else (spans.parent == 0),
         remote_client=remote_client,
         passes_on_error=passes[visit],
-        own_error=failed & ~child_failed,
-        self_ns=self_time(spans, parent),
+        own_error=own_error,
+        self_ns=kernels.self_time(spans.start_ns, spans.time_ns, parent),
         client=client,
         server=server,
         step_span=step_span,
@@ -222,3 +142,13 @@ def join(
         log_template=log_template,
         share=share,
     )
+
+
+def _log_spans(spans: SpanColumns, logs: LogColumns, service: I32, service_of: I32) -> I64:
+    """Row of each record's span, -1: none. A record of another service with this span's id is not this span's."""
+    if not len(logs.time_ns) or not len(service):
+        return np.full(len(logs.time_ns), -1, np.int64)
+    wanted, keys = (kernels.mixed(kernels.mixed(each.trace_hi, each.trace_lo), each.span) for each in (logs, spans))
+    row = kernels.rows_of(wanted, keys)
+    row[(row >= 0) & (service_of[logs.resource] != service[row])] = -1
+    return row

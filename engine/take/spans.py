@@ -7,10 +7,11 @@ from collections import Counter
 
 import numpy as np
 
-from engine.records import I32, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Window
+from engine import kernels
+from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Window
 from engine.strings import Resources, Strings
 from engine.take.columns import concat, empty, select
-from engine.take.joined import Joined, join, mixed
+from engine.take.joined import Joined, join
 from engine.take.templates import WILDCARD, Templates
 
 QUIET_NS = 5 * SECOND_NS  # a trace leaves so long after its last item
@@ -115,17 +116,15 @@ class Assembler:
     def take(self, window: Window) -> Joined:
         """Add a window's items and give out the traces that are complete at its end."""
         spans, logs = self._merged(window)
-        span_trace, log_trace = mixed(spans.trace_hi, spans.trace_lo), mixed(logs.trace_hi, logs.trace_lo)
-        trace, position = np.unique(np.concatenate([span_trace, log_trace]), return_inverse=True)
-        time = np.concatenate([spans.time_ns, logs.time_ns])
-        first, last = np.full(len(trace), np.iinfo(np.int64).max), np.full(len(trace), np.iinfo(np.int64).min)
-        np.minimum.at(first, position, time)
-        np.maximum.at(last, position, time)
-        leaves = ((last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS))[position]
-        of_spans, of_logs = leaves[: len(span_trace)], leaves[len(span_trace) :]
-        self._spans, self._logs = select(spans, ~of_spans), select(logs, ~of_logs)
+        of, count = _traces(spans, logs)
+        first, last = kernels.bounds(of, np.concatenate([spans.time_ns, logs.time_ns]), count)
+        leaves = (last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS)
+        of_spans, of_logs = of[: len(spans.time_ns)], of[len(spans.time_ns) :]
+        stay, go = np.flatnonzero(~leaves[of_spans]), np.flatnonzero(leaves[of_spans])
+        log_goes = leaves[of_logs]
+        self._spans, self._logs = select(spans, stay), select(logs, ~log_goes)
         self._shrink()
-        joined = self._join(select(spans, of_spans), select(logs, of_logs), complete=True)
+        joined = self._join(spans, go, of_spans[go], count, select(logs, log_goes), complete=True)
         self.counts["logs_without_span"] += int((joined.log_span < 0).sum())
         self.counts["orphans"] += int((joined.root & (joined.spans.parent != 0)).sum())
         return joined
@@ -133,11 +132,13 @@ class Assembler:
     def preview(self, window: Window | None = None) -> Joined:
         """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing."""
         spans, logs = (self._spans, self._logs) if window is None else self._merged(window, counted=False)
-        return self._join(spans, logs, complete=False)
+        of, count = _traces(spans, logs)
+        return self._join(spans, np.arange(len(spans.time_ns)), of[: len(spans.time_ns)], count, logs, complete=False)
 
     def _merged(self, window: Window, *, counted: bool = True) -> tuple[SpanColumns, LogColumns]:
         spans, logs = window.spans, window.logs
-        logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
+        if len(logs.time_ns):
+            logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
         if self.share < 1:
             kept_spans, kept_logs = self._kept(spans.trace_hi, spans.trace_lo), self._kept(logs.trace_hi, logs.trace_lo)
             if counted:
@@ -148,7 +149,7 @@ class Assembler:
 
     def _kept(self, hi: U64, lo: U64) -> Bool:
         # The threshold rises and falls, the hash stays: a smaller sample is part of a larger one.
-        return mixed(hi, lo) < np.uint64(min(int(self.share * 2.0**64), 2**64 - 1))
+        return kernels.mixed(hi, lo) < np.uint64(min(int(self.share * 2.0**64), 2**64 - 1))
 
     def _shrink(self) -> None:
         """Over budget: halve the share until it fits. Under half of it: let the share rise again, slowly."""
@@ -168,14 +169,26 @@ class Assembler:
             self._spans = select(self._spans, np.arange(max(0, spans_over), len(self._spans.time_ns)))
             self._logs = select(self._logs, np.arange(max(0, logs_over), len(self._logs.time_ns)))
 
-    def _join(self, spans: SpanColumns, logs: LogColumns, *, complete: bool) -> Joined:
+    def _join(self, spans: SpanColumns, rows: I64, of: I32, count: int, logs: LogColumns, *, complete: bool) -> Joined:
+        """Join some rows of spans, `of` the traces that each is of, and log records."""
         service_of = self.services.array()
+        order = kernels.by_group(of, count)
         return join(
-            spans,
+            select(spans, rows[order]),
             logs,
+            of[order],
             service_of=service_of,
             log_template=self._templates.of(logs.template),
             foreign=self._mentions.foreign(logs, service_of[logs.resource]),
             complete=complete,
             share=self.share,
         )
+
+
+def _traces(spans: SpanColumns, logs: LogColumns) -> tuple[I32, int]:
+    """Number of the trace of each span, then of each record, and how many traces there are."""
+    key = kernels.mixed(spans.trace_hi, spans.trace_lo)
+    if len(logs.time_ns):
+        key = np.concatenate([key, kernels.mixed(logs.trace_hi, logs.trace_lo)])
+    of, first = kernels.group(key)
+    return of, len(first)
