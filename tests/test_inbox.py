@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,3 +94,17 @@ def test_a_silent_source_holds_the_others_for_the_grace_only() -> None:
     now = START_NS + 25 * SECOND_NS
     clocks.hear("busy", now, now)
     assert clocks.advance(now) == now - 20 * SECOND_NS
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+def test_equal_times_are_ordered_by_sender_and_ids(seed: int, size: int) -> None:
+    rng, (inbox, _) = np.random.default_rng(seed), inbox_of(5)
+    spans = spans_at([START_NS] * size)
+    few = {name: rng.integers(0, 3, size).astype(np.uint64) << np.uint64(62) for name in ("trace_hi", "trace_lo", "span")}
+    spans = replace(spans, **few, time_ns=START_NS + rng.integers(0, 3, size), resource=rng.integers(1, 6, size).astype(np.int32))
+    inbox.put(Batch(spans=spans))
+    (window,) = (window for window in inbox.windows(START_NS + MINUTE_NS) if len(window.spans.span))
+    rows = zip(*(getattr(spans, name).tolist() for name in ("time_ns", "resource", "trace_hi", "trace_lo", "span")), strict=True)
+    found = zip(*(getattr(window.spans, name).tolist() for name in ("time_ns", "resource", "trace_hi", "trace_lo", "span")), strict=True)
+    assert sorted(rows) == list(found)  # names of resources ascend with their codes here

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -117,7 +118,7 @@ def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> 
     row, time_ns, value = store.history(None, start_ns - back_ns, end_ns)
     found = []
     first_of = np.flatnonzero(np.diff(row, prepend=-1))  # history comes by row
-    for begin, end in zip(first_of.tolist(), [*first_of[1:].tolist(), len(row)], strict=True):
+    for begin, end in pairwise([*first_of.tolist(), len(row)]):
         at = slice(begin, end)
         key = store.keys[int(row[begin])]
         if not key.service or not key.metric:
