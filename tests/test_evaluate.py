@@ -83,6 +83,12 @@ def test_windows_are_cut_where_the_next_begins() -> None:
     assert windows([near, far]) == [(T0 - MINUTE_NS, T0 + 4 * MINUTE_NS), (T0 + 4 * MINUTE_NS, T0 + 12 * MINUTE_NS)]
 
 
+def test_where_there_is_no_fault_every_opening_is_false() -> None:
+    assert windows([]) == []
+    nothing = found(truth([]), [publication(30, opening=True), publication(60)])
+    assert (nothing.cases, nothing.extra, nothing.false) == ((), 0, ((T0 + 30 * SECOND_NS, "cart"),))
+
+
 def test_openings_and_faults_match_one_to_one_in_time_order() -> None:
     faults = [fault("a", T0), fault("b", T0 + 20 * MINUTE_NS), fault("c", T0 + 40 * MINUTE_NS)]
     published = [

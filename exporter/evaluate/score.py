@@ -129,7 +129,7 @@ def windows(faults: Sequence[Fault]) -> list[tuple[int, int]]:
     """Each fault's window, [min(onset - 60 s, burst start), end + 300 s), cut where the next begins."""
     starts = [fault.found_from_ns for fault in faults]
     ends = [fault.given_ns[1] + AFTER_NS for fault in faults]
-    return [(start, min(end, following)) for start, end, following in zip(starts, ends, [*starts[1:], ends[-1]], strict=True)]
+    return [(start, min(end, following)) for start, end, following in zip(starts, ends, [*starts[1:], *ends[-1:]], strict=True)]
 
 
 def found(truth: Truth, published: Sequence[Publication]) -> Found:
