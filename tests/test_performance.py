@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from engine.strings import Resources, Strings
 from exporter.changes.log_record import EVENT_TYPES
+from exporter.decode.decoder import Decoder, decoder, in_use
 from tests.bench.load.spans import Settings, SpanTraffic
 from tests.bench.measure import in_turn
 from tests.bench.peers import module, otelcol
 from tests.servers import need
 
-decoders = pytest.importorskip("exporter.decode.decoder", reason="there is no compiled decoder yet")
 COLLECTOR = 1.6  # times whence's CPU for receiving, at least; 2.8 measured
 PLAIN = 25.0  # times the walker's CPU for decoding, at least; 41 to 48 measured
 ROUNDS = 3
@@ -27,7 +26,7 @@ def traffic() -> SpanTraffic:
     return SpanTraffic(Settings(spans_a_request=8192))
 
 
-BUILT = pytest.mark.skipif(decoders.in_use() == "plain", reason="the walker was not built here")
+BUILT = pytest.mark.skipif(in_use() == "plain", reason="the walker was not built here")
 
 
 @BUILT
@@ -42,7 +41,7 @@ def test_receiving_a_span_costs_a_fraction_of_what_the_collector_spends(tmp_path
 @BUILT
 def test_decoding_a_span_costs_a_fraction_of_what_the_protobuf_classes_spend(traffic: SpanTraffic) -> None:
     requests = [traffic.request(number) for number in range(2 * ROUNDS)]
-    walker, plain = (decoders.decoder(how, Strings(), Resources(), EVENT_TYPES) for how in ("auto", "plain"))
+    walker, plain = (decoder(how, Strings(), Resources(), EVENT_TYPES) for how in ("auto", "plain"))
     for each in (walker, plain):
         each.traces(traffic.request(99))  # what it has to learn once
     ratios = []
@@ -51,7 +50,7 @@ def test_decoding_a_span_costs_a_fraction_of_what_the_protobuf_classes_spend(tra
     assert float(np.median(ratios)) >= PLAIN, ratios
 
 
-def seconds(of: Any, requests: list[bytes]) -> float:
+def seconds(of: Decoder, requests: list[bytes]) -> float:
     """CPU time of decoding."""
     began = time.process_time()
     for raw in requests:
