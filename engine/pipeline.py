@@ -221,6 +221,7 @@ class Engine:
         dropped |= {("series", reason): count for reason, count in self.series.dropped.items()}
         dropped |= {("days", "subjects_full"): self.days.refused}
         dropped |= {("topology", reason): count for reason, count in self.topology.dropped.items()}
+        dropped |= {("rows", reason): count for reason, count in self.rows.dropped().items()}
         dropped |= {("changes", reason): count for reason, count in self.changes.dropped.items()}
         dropped |= {("strings", kind): count for kind, count in self.strings.overflowed.items()}
         self.snapshot = Snapshot(

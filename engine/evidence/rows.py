@@ -145,6 +145,11 @@ class Rows:
             result |= {(source.value, what): count for what, count in own.items()}
         return result
 
+    def dropped(self) -> dict[str, int]:
+        """Rows that did not wait to be learnt, and records without a row, by reason."""
+        result = {f"{source.value}_quarantine_full": watch.reservoir.dropped for source, watch in self.watches.items()}
+        return result | {f"{source.value}_combinations_full": watch.extractor.skipped for source, watch in self.watches.items()}
+
     def state(self) -> dict[str, Any]:
         """What was learnt, as JSON values, arrays and texts. Kept windows and rows in quarantine are not part of it."""
         past = [[source.value, service, list(entries)] for (source, service), entries in self._past.items()]

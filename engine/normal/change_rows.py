@@ -19,6 +19,7 @@ class ChangeRows:
 
     def __init__(self, senders: Senders) -> None:
         self.senders = senders
+        self.skipped = 0  # every record has a row
         self.dictionaries = (senders.services, Dictionary(64), senders.environments, Dictionary(4096))
         self._first_ns = 0
 

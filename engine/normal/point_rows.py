@@ -43,6 +43,7 @@ class PointRows:
 
     def __init__(self, strings: Strings, senders: Senders) -> None:
         self.senders = senders
+        self.skipped = 0  # every record has a row
         self._strings = strings
         self.dictionaries = (senders.services, Dictionary(), senders.environments, senders.zones, senders.hosts)
         self._metric = Translation(self.dictionaries[1], lambda code: strings.text("value", code))

@@ -9,9 +9,10 @@ from dataclasses import fields, replace
 import numpy as np
 
 from engine.normal.features import RowColumns
-from engine.records import I64
+from engine.records import I64, Bool
 
 ARRIVALS, WINDOWS = 12288, 4096  # rows kept of each kind
+WAITING_A_WINDOW = 16384
 WAITING_ROWS = 262144  # in quarantine; more are dropped and counted
 
 
@@ -36,7 +37,11 @@ class Reservoir:
         return len(self._slots)
 
     def wait(self, end_ns: int, rows: RowColumns) -> None:
-        """Put rows of a window in quarantine."""
+        """Put rows of a window in quarantine that are not kept already; of too many those with the smallest keys, a fair sample."""
+        rows = rows.select(~self._kept(rows))
+        if len(rows) > WAITING_A_WINDOW:
+            self.dropped += len(rows) - WAITING_A_WINDOW
+            rows = rows.select(np.sort(np.argsort(rows.key, kind="stable")[:WAITING_A_WINDOW]))
         if self._waits + len(rows) > WAITING_ROWS:
             self.dropped += len(rows)
             return
@@ -56,9 +61,7 @@ class Reservoir:
         rows = RowColumns.concat(fresh)
         _, first = np.unique(rows.key, return_index=True)
         rows = rows.select(np.sort(first))
-        known = np.array([key in self._slots for key in rows.key.tolist()], bool)
-        rows = rows.select(~known)
-        rows = self._keep(rows)
+        rows = self._keep(rows.select(~self._kept(rows)))
         return rows if len(rows) else None
 
     def rows(self) -> RowColumns | None:
@@ -73,6 +76,9 @@ class Reservoir:
         """Keep these rows, in an empty reservoir."""
         self._keep(rows)
         self.learned = learned
+
+    def _kept(self, rows: RowColumns) -> Bool:
+        return np.fromiter((key in self._slots for key in rows.key.tolist()), bool, len(rows))
 
     def _keep(self, rows: RowColumns) -> RowColumns:
         """The rows that found a place."""

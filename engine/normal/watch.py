@@ -16,14 +16,20 @@ from engine.normal.learn import TrainingJob
 from engine.normal.model import TrainedModel, embed
 from engine.normal.reservoir import Reservoir
 from engine.normal.score import Scores, score
-from engine.records import F64, HOUR_NS, I32, I64, Window
+from engine.records import F64, HOUR_NS, I32, I64, U64, Bool, Window
+from engine.take.keys import KeyTable
 
 FIRST_ROWS = 512
 GROWTH = 4  # from one training to the next: at each doubling, most of those under 3,000 rows were refused, at 3 s of CPU each
 TRAININGS_A_DAY = 4
 APART_NS = HOUR_NS  # trainings of a source: a busy first hour must not use up the day's
 WINDOW_ROWS_A_SECOND = 500
-UNSEEN_ROWS = 1024  # scored at a time
+BATCH_ROWS = 1024  # scored at a time
+#: Unseen arrival rows scored a second of event time: what is left of the work after the records, at least 2000. By counts, never by a
+#: clock: equal telemetry is scored alike on every machine.
+LEAST_UNSEEN_A_SECOND = 2000
+WORK_A_SECOND = 450_000  # records, or rows at ROW_WORK each
+ROW_WORK = 50  # a row costs as much as 50 records: embedding, neighbours, fields in turn
 CACHE_ROWS = 200_000
 _DAY_NS = 24 * HOUR_NS
 
@@ -38,6 +44,11 @@ class Extractor(Protocol):
 
     def rows(self, window: Window) -> RowColumns | None:
         """Rows of a window, None if there is none."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """Records that have no row: more combinations of categories came than there are codes."""
         ...
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
@@ -77,10 +88,11 @@ class Watch:
         self.counts: Counter[str] = Counter()
         self._seed = seed
         self._window_rows = int(WINDOW_ROWS_A_SECOND * window_seconds)
+        self._window_seconds = window_seconds
         self._tables: tuple[I32, ...] = ()
-        self._cache: dict[int, int] = {}
-        self._cached = np.zeros((7, 0))  # nats, distance, field, members
-        self._used = 0
+        self._cache = KeyTable(CACHE_ROWS)
+        self._cached = np.zeros((7, 0))  # by code: nats, distance, field, members
+        self._current = np.zeros(0, bool)  # by code: the score still holds
         self._next_rows = FIRST_ROWS
         self._trained_ns: deque[int] = deque(maxlen=TRAININGS_A_DAY)
         self._training = False
@@ -93,7 +105,7 @@ class Watch:
         at = np.flatnonzero(rows.window)
         if len(at) > self._window_rows:
             loudest = at[np.argsort(-rows.count[at], kind="stable")[: self._window_rows]]
-            self.counts["window_rows_skipped"] += len(at) - len(loudest)
+            self.counts["skipped"] += len(at) - len(loudest)
             rows = rows.select(np.sort(np.concatenate([np.flatnonzero(~rows.window), loudest])))
         self.counts["rows"] += len(rows)
         self.counts["records"] += int(rows.count[~rows.window].sum())
@@ -108,8 +120,8 @@ class Watch:
         if fresh is not None and self.model is not None:
             codes, numbers = self._encoded(fresh)
             self._index(fresh, embed(self.model.weights, codes, numbers))
-            for key in fresh.key.tolist():
-                self._cache.pop(key, None)
+            known = self._cache.find(fresh.key.view(np.int64))
+            self._current[known[known >= 0]] = False
 
     def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
         """A job when enough distinct rows came: 512, then four times as many, at most 4 in 24 h and 1 h apart, one at a time."""
@@ -195,8 +207,7 @@ class Watch:
     def _live(self, model: TrainedModel) -> None:
         self.model = model
         self._tables = model.encoder.tables(self.extractor.dictionaries)
-        self._cache.clear()
-        self._cached, self._used = np.zeros((7, 0)), 0
+        self._forget()
 
     def _encoded(self, rows: RowColumns) -> tuple[I32, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         assert self.model is not None
@@ -206,8 +217,12 @@ class Watch:
         meta = Meta(rows.key, rows.codes[:, 0], rows.environment, rows.time_ns, rows.count)
         self.index.add(self.source, vectors, meta)
 
-    def _oddest(self, rows: RowColumns, end_ns: int) -> Oddest:
-        scored = self._scores(rows)
+    def _oddest(self, rows: RowColumns, end_ns: int) -> Oddest | None:
+        scored, done = self._scores(rows)
+        if not done.all():
+            rows, scored = rows.select(done), scored[:, done]
+        if not len(rows):
+            return None
         service = rows.codes[:, 0]
         order = np.lexsort((rows.key, scored[0], service))  # the key breaks ties, so that batches do not
         last = np.flatnonzero(np.diff(service[order], append=-1))
@@ -216,18 +231,36 @@ class Watch:
         members = scored[3:, best].T
         return Oddest(end_ns, rows.select(best), scored[0, best], tried, members, scored[2, best].astype(np.int32), scored[1, best])
 
-    def _scores(self, rows: RowColumns) -> F64:
-        """Columns nats, distance, field, 4 members [7, n]: remembered for arrival rows, new for window rows and unseen ones."""
-        at = np.array([self._cache.get(key, -1) for key in rows.key.tolist()], np.int64)
+    def _scores(self, rows: RowColumns) -> tuple[F64, Bool]:
+        """Columns nats, distance, field, 4 members [7, n], and which rows have them: the budget leaves some unseen ones out.
+
+        Remembered for arrival rows, new for window rows and unseen ones. Over the budget the rows with the smallest keys are scored: a
+        sample by a hash, whatever the order in which they came.
+        """
+        at = self._cache.find(rows.key.view(np.int64))
+        known = (at >= 0) & np.append(self._current, False)[at]
         result = np.empty((7, len(rows)))
-        result[:, at >= 0] = self._cached[:, at[at >= 0]]
-        unseen = np.flatnonzero(at < 0)
-        for start in range(0, len(unseen), UNSEEN_ROWS):
-            chosen = unseen[start : start + UNSEEN_ROWS]
+        result[:, known] = self._cached[:, at[known]]
+        unseen, done = np.flatnonzero(~known), np.ones(len(rows), bool)
+        arrived = unseen[~rows.window[unseen]]
+        budget = self.budget(int(rows.count[~rows.window].sum()))
+        if len(arrived) > budget:
+            done[arrived[np.argsort(rows.key[arrived], kind="stable")[budget:]]] = False
+            unseen = unseen[done[unseen]]
+            self.counts["skipped"] += len(arrived) - budget
+        for start in range(0, len(unseen), BATCH_ROWS):
+            chosen = unseen[start : start + BATCH_ROWS]
             result[:, chosen] = self._score(rows.select(chosen))
         self.counts["scored"] += len(unseen)
-        self._remember(rows.key, result, unseen[~rows.window[unseen]])
-        return result
+        self.counts["remembered"] += int(known.sum())
+        arrived = unseen[~rows.window[unseen]]
+        self._remember(rows.key[arrived], result[:, arrived])
+        return result, done
+
+    def budget(self, records: int) -> int:
+        """How many unseen arrival rows of a window with so many records are scored."""
+        work = WORK_A_SECOND * self._window_seconds - records
+        return int(max(LEAST_UNSEEN_A_SECOND * self._window_seconds, work / ROW_WORK))
 
     def _score(self, rows: RowColumns) -> F64:
         assert self.model is not None
@@ -235,25 +268,22 @@ class Watch:
         scores: Scores = score(self.model, codes, numbers, rows.window, self.index.distance(self.source))
         return np.concatenate([scores.nats[None], scores.distance[None], scores.field[None], scores.members.T])
 
-    def _remember(self, key: np.ndarray[tuple[int, ...], np.dtype[np.uint64]], result: F64, at: I64) -> None:
-        if not len(at):
-            return
-        if self._cached.shape[1] + len(at) > CACHE_ROWS:
-            self._cache.clear()
-            self._cached, self._used = np.zeros((7, 0)), 0
-        first = self._room(len(at))
-        self._cached[:, first : first + len(at)] = result[:, at]
-        self._cache.update(zip(key[at].tolist(), range(first, first + len(at)), strict=True))
+    def _remember(self, key: U64, scored: F64) -> None:
+        """Keep the scores [7, n] of keys [n]; a full cache begins anew."""
+        if len(self._cache) + len(key) > CACHE_ROWS:
+            self._forget()
+        at = self._cache.intern(key.view(np.int64))
+        room = len(self._cache) - len(self._current)
+        if room > 0:
+            room = max(room, len(self._current), 1024)
+            self._cached = np.concatenate([self._cached, np.zeros((7, room))], axis=1)
+            self._current = np.concatenate([self._current, np.zeros(room, bool)])
+        kept = np.flatnonzero(at >= 0)
+        self._cached[:, at[kept]], self._current[at[kept]] = scored[:, kept], True
 
-    def _room(self, size: int) -> int:
-        """First of `size` free columns of the cache."""
-        first = self._used
-        self._used = first + size
-        if self._used > self._cached.shape[1]:
-            grown = np.zeros((7, max(2 * self._cached.shape[1], self._used, 1024)))
-            grown[:, :first] = self._cached[:, :first]
-            self._cached = grown
-        return first
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._cached, self._current = np.zeros((7, 0)), np.zeros(0, bool)
 
 
 def as_text(rows: RowColumns, dictionaries: Sequence[Dictionary], at: int) -> tuple[str, ...]:

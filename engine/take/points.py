@@ -99,8 +99,11 @@ class SeriesStore:
         self.stale_ns[first[usable]] = 0
         self._take_gauges(points, np.flatnonzero(usable & ~bucketed & ~counted), first)
         self._take_sums(points, np.flatnonzero(usable & counted), first)
-        for at in np.flatnonzero(usable & bucketed):
-            self._take_buckets(points, int(at), int(first[at]), window.bounds)
+        found = [self._grown(points, at, int(first[at]), window.bounds) for at in np.flatnonzero(usable & bucketed).tolist()]
+        if found:
+            row, time_ns, value, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+            good = np.flatnonzero(np.isfinite(value))
+            self.rings.add(row[good], time_ns[good], value[good], weight[good])
         for at in np.flatnonzero(gone):
             self._end(self._rows.span(int(first[at])), int(points.time_ns[at]))
         self.last_ns = max(self.last_ns, int(points.time_ns.max()))
@@ -108,7 +111,8 @@ class SeriesStore:
 
     def _count(self, first: I64, known: Bool, empty: Bool) -> None:
         self.points += int(known.sum())
-        self.points_unjoined += sum(not self.keys[row].service for row in first[known])
+        rows, times = np.unique(first[known], return_counts=True)
+        self.points_unjoined += sum(count for row, count in zip(rows.tolist(), times.tolist(), strict=True) if not self.keys[row].service)
         self.dropped["series_cap"] += int((~known).sum())
         self.dropped["no_value"] += int(empty.sum())
 
@@ -126,8 +130,8 @@ class SeriesStore:
         rate = grown.rate * self._factor(points, at[grown.at])
         self.rings.add(row[grown.at], time[grown.at], rate, grown.seconds)
 
-    def _take_buckets(self, points: PointColumns, at: int, row: int, bounds: tuple[F64, ...]) -> None:
-        """One histogram or summary: its rows are rate, mean, and a row a quantile."""
+    def _grown(self, points: PointColumns, at: int, row: int, bounds: tuple[F64, ...]) -> tuple[I64, I64, F64, F64]:
+        """Row, time, value and weight of what one histogram or summary gives: rate, mean, and a value a quantile."""
         time, summary = int(points.time_ns[at]), bool(points.type[at] == PointType.SUMMARY)
         counts = points.counts[points.counts_at[at] : points.counts_at[at + 1]].astype(np.float64)
         now = Bucketed(time, int(points.start_ns[at]), float(points.count[at]), float(points.sum[at]), counts)
@@ -135,7 +139,7 @@ class SeriesStore:
         born = self._born(points, at) if cumulative and row not in self._buckets.before else 0
         grown = self._buckets.take(row, now, cumulative=cumulative, values=summary, born_ns=born)
         if grown is None:
-            return
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
         increment, seconds = grown
         values, weights = [increment.observations / seconds], [seconds]
         if increment.observations > 0:
@@ -144,9 +148,7 @@ class SeriesStore:
             factor = base_unit(self.strings.text("value", int(points.unit[at])))[1]
             values += [increment.total / increment.observations * factor, *(quantiles * factor)]
             weights += [increment.observations] * (len(values) - 1)
-        value = np.array(values)
-        good = np.flatnonzero(np.isfinite(value))
-        self.rings.add(row + good, np.full(len(good), time), value[good], np.array(weights)[good])
+        return row + np.arange(len(values)), np.full(len(values), time), np.array(values), np.array(weights)
 
     def _quantiles(self, row: int, counts: F64, edges: F64, summary: bool) -> F64:
         if not summary:
