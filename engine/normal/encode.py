@@ -54,17 +54,16 @@ class Encoder:
 
 
 def fit(rows: RowColumns, dictionaries: Sequence[Dictionary]) -> Encoder:
-    """Most frequent texts by category (by distinct rows, then by text), median and 1.4826 MAD of each number, at least 1.
+    """Most frequent texts by category (by distinct rows, then by their first row), median and 1.4826 MAD of each number, at least 1.
 
     The floor of 1 is the unit of a deviation (half a standard deviation): noise of a quiet column is not blown up.
     """
     vocabulary, overflow = [], []
     for column, dictionary in enumerate(dictionaries):
-        codes, counts = np.unique(rows.codes[:, column], return_counts=True)
-        texts = [dictionary.texts[code] for code in codes.tolist()]
-        ranked = sorted(zip((-counts).tolist(), texts, strict=True))
-        vocabulary.append((*_RESERVED, *(text for _, text in ranked[:VOCABULARY])))
-        overflow.append(tuple(text for _, text in ranked[VOCABULARY:]))
+        codes, first, counts = np.unique(rows.codes[:, column], return_index=True, return_counts=True)
+        ranked = [dictionary.texts[code] for code in codes[np.lexsort((first, -counts))].tolist()]
+        vocabulary.append((*_RESERVED, *ranked[:VOCABULARY]))
+        overflow.append(tuple(ranked[VOCABULARY:]))
     used = np.asarray((~np.isnan(rows.numbers)).any(axis=0))
     centre = np.zeros(rows.numbers.shape[1], np.float32)
     scale = np.ones(rows.numbers.shape[1], np.float32)

@@ -65,12 +65,13 @@ class Reservoir:
         return rows if len(rows) else None
 
     def rows(self) -> RowColumns | None:
-        """What is kept, in the order of keys (so that equal samples are equal jobs)."""
+        """What is kept, in an order that equal samples share, and that names have no part in but for equal rows: time, kind, numbers."""
         if self._rows is None or not self._slots:
             return None
         at = np.fromiter(self._slots.values(), np.int64, len(self._slots))
         kept = self._rows.select(at)
-        return kept.select(np.argsort(kept.key, kind="stable"))
+        numbers = np.nan_to_num(kept.numbers, nan=np.inf).T
+        return kept.select(np.lexsort((kept.key, *numbers, kept.window, kept.time_ns)))
 
     def restore(self, rows: RowColumns, learned: int) -> None:
         """Keep these rows, in an empty reservoir."""
