@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from exporter.threads import one_thread
+
 
 class Command(NamedTuple):
     """A module with add_arguments(parser) and run(args) -> exit status, imported when it is wanted."""
@@ -64,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         meant = difflib.get_close_matches(name, COMMANDS, n=1)
         print(f"whence: there is no command {name!r}{f'; did you mean {meant[0]}?' if meant else ''} (see whence --help)", file=sys.stderr)
         return 2
+    one_thread()
     parser = argparse.ArgumentParser(prog=f"whence {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
     module = importlib.import_module(COMMANDS[name].module)
     try:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from engine.pipeline import Engine, TrainedModel, TrainingJob, train
 from exporter.log import event
+from exporter.threads import ONE_THREAD
 
 NICENESS = 10
 MEMORY_MIB = 4096  # of address space, which torch reserves far more of than it uses
@@ -77,7 +78,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._result.unlink(missing_ok=True)
         write_arrays(self._job, job.to_arrays())
-        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environment = os.environ | ONE_THREAD
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "exporter.trainer", str(self._job), str(self._result), str(self.memory_mib)],

@@ -28,10 +28,10 @@ from exporter.evaluate.figures import auroc, brier, brier_of_constant, calibrati
 from exporter.evaluate.forms import FORMS, binary_log_loss, left_out
 from exporter.evaluate.planting import stretches
 from exporter.evaluate.report_confidence import SURE
-from exporter.evaluate.runner import ONE_THREAD
 from exporter.evaluate.tables import share, table
 from exporter.evaluate.truth import Truth, load_all
 from exporter.recording import RecordingError
+from exporter.threads import ONE_THREAD
 
 #: Recordings of a system: planted faults differ more between systems than between days.
 OF_EACH_SYSTEM = 2

@@ -18,9 +18,8 @@ from exporter.evaluate.answers import answer_from, publication_from
 from exporter.evaluate.nulls import Nulls, null_answers_from, partners
 from exporter.evaluate.stream import Answers, Question
 from exporter.evaluate.truth import Truth
+from exporter.threads import ONE_THREAD
 
-#: Told to every library: two recordings at a time are to use two cores.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 #: The last lines of what a process said before it ended badly.
 LAST_LINES = 6
 

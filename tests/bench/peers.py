@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import yaml
 
+from exporter.threads import ONE_THREAD
 from tests.servers import free_port, started
 from tests.serving import ROOT, Serving, settings
 
@@ -36,9 +37,8 @@ class Missing(Exception):  # noqa: N818  # a reason to skip, not an error
 def module(name: str) -> Iterator[Server]:
     """A module of the tests that serves until its standard input ends."""
     command = [sys.executable, "-m", name]
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | one_thread
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | ONE_THREAD
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
