@@ -22,6 +22,7 @@ from exporter.api import Api
 from exporter.config import ConfigError
 from exporter.decode.decoder import in_use
 from exporter.engine_thread import EngineThread
+from exporter.heap import keep_heap
 from exporter.hints import Hints
 from exporter.intake import BoundedIntake
 from exporter.log import event
@@ -346,6 +347,7 @@ def _host(endpoint: str) -> str:
 def run(config: Config, load: Callable[[], Config]) -> int:
     """Serve until SIGTERM or SIGINT. SIGHUP reloads. 0 after a clean stop, 1 if it was not, 2 if it could not start."""
     log.setup(config.log.level, config.log.format)
+    keep_heap()
     try:
         service = Service(config, load=load)
     except StartError as error:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from engine.records import Batch
 from engine.strings import Resources, Strings
+from exporter.heap import keep_heap
 from exporter.receiver.counters import Counters
 from exporter.receiver.desk import Desk
 from exporter.receiver.grpc import GrpcReceiver
@@ -51,6 +52,7 @@ class Drops:
 def main() -> None:
     """Serve until standard input ends; prints the port."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    keep_heap()
     defaults = Receiver()
     desk = Desk(
         Drops(defaults.in_flight_mib * MIB),
