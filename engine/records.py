@@ -5,7 +5,7 @@ Times are int64 nanoseconds since 1970 UTC. Strings in columns are codes of `eng
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -242,6 +242,20 @@ class Batch:
     changes: tuple[ConfigChange, ...] = ()
     bounds: tuple[F64, ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()  # reason (exporter.decode.drops.Drop), items of the export that are in no column
+
+    def check_whole(self) -> None:
+        """Columns of one kind must be of one length: a batch that is not would spoil all that waits with it in the engine.
+
+        Raises: RuntimeError, for it is a bug of the decoder.
+        """
+        for columns in (self.spans, self.logs, self.links):
+            if columns is not None and len({len(getattr(columns, each.name)) for each in fields(columns)}) > 1:
+                raise RuntimeError(f"columns of unequal length: {type(columns).__name__}")
+        points = self.points
+        if points is not None:
+            rows = {each.name: len(getattr(points, each.name)) for each in fields(points) if each.name not in {"counts", "counts_at"}}
+            if len(set(rows.values())) > 1 or len(points.counts_at) != rows["time_ns"] + 1 or points.counts_at[-1] != len(points.counts):
+                raise RuntimeError("columns of unequal length: PointColumns")
 
 
 class Family(StrEnum):

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import fields
 from typing import NamedTuple
 
 from engine.records import Batch, ConfigChange, Finding, Incident
@@ -85,7 +84,7 @@ class BoundedIntake:
     def put(self, batch: Batch, size_bytes: int) -> Sequence[str]:
         """Take a decoded batch; returns warnings for the sender. Raises: Busy if changes cannot be stored now; then nothing is taken."""
         received_ns = self.clock_ns()
-        check_whole(batch)
+        batch.check_whole()
         hints = self.hints.read(batch, received_ns, self.watermark_ns())
         self.keep_changes(batch.changes, received_ns)
         self._add(Arrived(batch, received_ns, size_bytes))
@@ -146,18 +145,3 @@ class BoundedIntake:
         with self._state:
             self._waiting.append(work)
             self._state.notify()
-
-
-def check_whole(batch: Batch) -> None:
-    """Columns of one kind must be of one length: a batch that is not would spoil all that waits with it in the engine.
-
-    Raises: RuntimeError, for it is a bug of the decoder.
-    """
-    for columns in (batch.spans, batch.logs, batch.links):
-        if columns is not None and len({len(getattr(columns, each.name)) for each in fields(columns)}) > 1:
-            raise RuntimeError(f"columns of unequal length: {type(columns).__name__}")
-    points = batch.points
-    if points is not None:
-        rows = {each.name: len(getattr(points, each.name)) for each in fields(points) if each.name not in {"counts", "counts_at"}}
-        if len(set(rows.values())) > 1 or len(points.counts_at) != rows["time_ns"] + 1 or points.counts_at[-1] != len(points.counts):
-            raise RuntimeError("columns of unequal length: PointColumns")

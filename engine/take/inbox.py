@@ -101,7 +101,8 @@ class Inbox:
             self._window_end_ns = self._last_item_ns = window_end_ns
 
     def put(self, batch: Batch) -> None:
-        """Keep a batch until the watermark passes its items."""
+        """Keep a batch until the watermark passes its items. Raises: RuntimeError for columns of unequal length; nothing is kept then."""
+        batch.check_whole()
         size = sum(len(columns.time_ns) for columns in (batch.spans, batch.logs, batch.points) if columns is not None)
         if self.items + size > LIMIT_ITEMS:
             self.dropped["items", "inbox_full"] += size
