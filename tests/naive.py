@@ -94,3 +94,50 @@ def naive_self_time(spans: Sequence[tuple[int, int, int]]) -> list[int]:
                 covered |= set(range(max(begin, start), min(stop, end)))
         result.append(end - start - len(covered))
     return result
+
+
+def naive_bucket_quantile(counts: Sequence[float], bounds: Sequence[float], share: float) -> float:
+    """Prometheus' histogram_quantile, by walking up the buckets; NaN for an empty histogram."""
+    total = sum(counts)
+    if total <= 0:
+        return math.nan
+    before = 0.0
+    for number, (inside, high) in enumerate(zip(counts, bounds, strict=False)):
+        if before + inside >= share * total:
+            low = bounds[number - 1] if number else min(0.0, high)
+            return low + (high - low) * (share * total - before) / inside if inside > 0 else high
+        before += inside
+    return bounds[-1]
+
+
+class NaiveHistogram:
+    """One series of histograms, point by point: what was observed, in how many seconds, and the counts (None: not comparable)."""
+
+    def __init__(self) -> None:
+        self.last: tuple[int, int, float, list[float], list[float]] | None = None
+
+    def take(
+        self, time_ns: int, start_ns: int, observations: float, counts: list[float], bounds: list[float], *, cumulative: bool
+    ) -> tuple[float, float, list[float] | None] | None:
+        """Take the next point; None: nothing can be said."""
+        last = self.last
+        if cumulative and last is not None and time_ns <= last[0]:
+            return None
+        if last is None or time_ns > last[0]:
+            self.last = time_ns, start_ns, observations, counts, bounds
+        since, usable = start_ns, counts
+        if not cumulative and start_ns == 0:
+            since = last[0] if last else 0
+        elif cumulative and last is None:
+            since = 0
+        elif cumulative and last is not None:
+            since = last[0]
+            if observations < last[2] or (start_ns > last[1] and start_ns >= last[0]):
+                since = max(start_ns, last[0])
+            elif (len(counts), bounds[0], bounds[-1]) != (len(last[3]), last[4][0], last[4][-1]):
+                observations, usable = observations - last[2], None
+            else:
+                observations = observations - last[2]
+                usable = [max(now - before, 0.0) for now, before in zip(counts, last[3], strict=True)]
+        seconds = (time_ns - since) / 1e9
+        return (observations, seconds, usable) if since > 0 and seconds > 0 else None

@@ -1,4 +1,4 @@
-"""Increments of sums and histograms: deltas as sent, cumulative ones against the point before, across resets."""
+"""Increments of sums: deltas as sent, cumulative ones against the point before, across resets."""
 
 from __future__ import annotations
 
@@ -74,47 +74,3 @@ class Counters:
     def state(self) -> dict[str, Any]:
         """Arrays by row."""
         return {"time_ns": self.time_ns, "start_ns": self.start_ns, "value": self.value}
-
-
-class Bucketed(NamedTuple):
-    """A histogram's or summary's point. Of a summary `counts` are the quantiles' values: they are of the moment, never differences."""
-
-    time_ns: int
-    start_ns: int
-    observations: float
-    total: float
-    counts: F64
-
-
-class BucketCounters:
-    """The last point of every cumulative histogram and summary, by first row."""
-
-    def __init__(self) -> None:
-        self.before: dict[int, Bucketed] = {}
-
-    def take(self, row: int, now: Bucketed, *, cumulative: bool, values: bool, born_ns: int) -> tuple[Bucketed, float] | None:
-        """What was counted since the point before, and in how many seconds; None if nobody knows, or the point is late.
-
-        Args: values: `counts` are values (a summary), taken as they are. The rest as in `Counters.take`.
-        """
-        before = self.before.get(row)
-        if before is not None and now.time_ns <= before.time_ns and cumulative:
-            return None
-        if cumulative or now.start_ns == 0:
-            self.before[row] = now
-        increment, since = now, now.start_ns
-        if cumulative and before is None:
-            since = born_ns
-        elif cumulative and before is not None:
-            moved = now.start_ns > before.start_ns and now.start_ns >= before.time_ns
-            if now.observations < before.observations or moved or len(now.counts) != len(before.counts):
-                since = max(now.start_ns, before.time_ns)
-            else:
-                counts = now.counts if values else np.maximum(now.counts - before.counts, 0.0)
-                since = before.time_ns
-                fresh, total = now.observations - before.observations, now.total - before.total
-                increment = now._replace(observations=fresh, total=total, counts=counts)
-        elif since == 0 and before is not None:
-            since = before.time_ns
-        seconds = (now.time_ns - since) / SECOND_NS
-        return (increment, seconds) if since > 0 and seconds > 0 else None

@@ -23,10 +23,13 @@ from engine.records import (
 )
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
-from engine.take.counters import BucketCounters, Bucketed, Counters
-from engine.take.quantiles import bucket_quantiles
+from engine.take.bucketed import BucketCounters, Bucketed
+from engine.take.counters import Counters
+from engine.take.quantiles import Bounds, bucket_quantiles
+from engine.take.ragged import positions
 from engine.take.rings import Rings
 from engine.take.series import NOBODY, SeriesKey, SeriesRows, quantile_name
+from engine.take.summaries import QuantileRows
 from engine.take.units import base_unit
 
 QUANTILES = (0.50, 0.95, 0.99)
@@ -54,7 +57,10 @@ class SeriesStore:
         self.stale_ns: I64 = np.zeros(0, np.int64)  # by row: when the sender said that it reports no more; 0: it reports
         self._rows = SeriesRows(strings, resources, settings.series_rows)
         self._counters, self._buckets = Counters(), BucketCounters()
-        self._reported: dict[tuple[int, str], int] = {}  # resource, metric of a counter -> time of its latest points
+        self._quantiles = QuantileRows()
+        self._nameless: Bool = np.zeros(0, bool)  # by row: no service, as of `_named`
+        self._named = -1  # revision
+        self._reported: dict[int, int] = {}  # resource << 32 | metric of a counter -> time of its latest points
         self._swept_ns = 0
 
     @property
@@ -99,11 +105,7 @@ class SeriesStore:
         self.stale_ns[first[usable]] = 0
         self._take_gauges(points, np.flatnonzero(usable & ~bucketed & ~counted), first)
         self._take_sums(points, np.flatnonzero(usable & counted), first)
-        found = [self._grown(points, at, int(first[at]), window.bounds) for at in np.flatnonzero(usable & bucketed).tolist()]
-        if found:
-            row, time_ns, value, weight = (np.concatenate(column) for column in zip(*found, strict=True))
-            good = np.flatnonzero(np.isfinite(value))
-            self.rings.add(row[good], time_ns[good], value[good], weight[good])
+        self._take_bucketed(points, np.flatnonzero(usable & bucketed), first, window.bounds)
         for at in np.flatnonzero(gone):
             self._end(self._rows.span(int(first[at])), int(points.time_ns[at]))
         self.last_ns = max(self.last_ns, int(points.time_ns.max()))
@@ -111,8 +113,9 @@ class SeriesStore:
 
     def _count(self, first: I64, known: Bool, empty: Bool) -> None:
         self.points += int(known.sum())
-        rows, times = np.unique(first[known], return_counts=True)
-        self.points_unjoined += sum(count for row, count in zip(rows.tolist(), times.tolist(), strict=True) if not self.keys[row].service)
+        if self._named != self.revision:
+            self._nameless, self._named = np.array([not key.service for key in self.keys], bool), self.revision
+        self.points_unjoined += int(self._nameless[first[known]].sum())
         self.dropped["series_cap"] += int((~known).sum())
         self.dropped["no_value"] += int(empty.sum())
 
@@ -130,32 +133,45 @@ class SeriesStore:
         rate = grown.rate * self._factor(points, at[grown.at])
         self.rings.add(row[grown.at], time[grown.at], rate, grown.seconds)
 
-    def _grown(self, points: PointColumns, at: int, row: int, bounds: tuple[F64, ...]) -> tuple[I64, I64, F64, F64]:
-        """Row, time, value and weight of what one histogram or summary gives: rate, mean, and a value a quantile."""
-        time, summary = int(points.time_ns[at]), bool(points.type[at] == PointType.SUMMARY)
-        counts = points.counts[points.counts_at[at] : points.counts_at[at + 1]].astype(np.float64)
-        now = Bucketed(time, int(points.start_ns[at]), float(points.count[at]), float(points.sum[at]), counts)
-        cumulative = summary or bool(points.temporality[at] != Temporality.DELTA)
-        born = self._born(points, at) if cumulative and row not in self._buckets.before else 0
-        grown = self._buckets.take(row, now, cumulative=cumulative, values=summary, born_ns=born)
-        if grown is None:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
-        increment, seconds = grown
-        values, weights = [increment.observations / seconds], [seconds]
-        if increment.observations > 0:
-            edges = bounds[points.bounds[at]] if points.bounds[at] >= 0 else np.zeros(0)
-            quantiles = self._quantiles(row, increment.counts, edges, summary)
-            factor = base_unit(self.strings.text("value", int(points.unit[at])))[1]
-            values += [increment.total / increment.observations * factor, *(quantiles * factor)]
-            weights += [increment.observations] * (len(values) - 1)
-        return row + np.arange(len(values)), np.full(len(values), time), np.array(values), np.array(weights)
+    def _take_bucketed(self, points: PointColumns, at: I64, first: I64, bounds: tuple[F64, ...]) -> None:
+        """Histograms and summaries: rate, mean, and a value a quantile."""
+        if not len(at):
+            return
+        table = Bounds.of(points.bounds[at], bounds)
+        lowest, highest = table.ends
+        buckets = points.counts_at[at + 1] - points.counts_at[at]
+        sent = Bucketed(
+            row=first[at], time_ns=points.time_ns[at], start_ns=points.start_ns[at], observations=points.count[at].astype(np.float64),
+            total=points.sum[at], lowest=lowest, highest=highest, buckets=buckets,
+            counts=points.counts[positions(points.counts_at[at], buckets)].astype(np.float64),
+        )  # fmt: skip
+        summary = points.type[at] == PointType.SUMMARY
+        cumulative = summary | (points.temporality[at] != Temporality.DELTA)
+        born = np.zeros(len(at), np.int64)
+        for number in np.flatnonzero(cumulative & (self._buckets.last["time_ns"][sent.row] == 0)):  # a series' first points
+            born[number] = self._born(points, int(at[number]))
+        grown = self._buckets.take(sent, cumulative=cumulative, values=summary, born_ns=born)
+        self.dropped["out_of_order"] += grown.late
+        increment, n = grown.increment, grown.increment.observations
+        self.rings.add(increment.row, increment.time_ns, n / grown.seconds, grown.seconds)
+        some = np.flatnonzero(n > 0)
+        factor = self._factor(points, at[grown.at])
+        self._add(increment.row[some] + 1, increment.time_ns[some], increment.total[some] / n[some] * factor[some], n[some])
+        table = table.select(grown.at)
+        whole = (increment.buckets == table.length + 1) & (table.length > 0)
+        histograms = np.flatnonzero((n > 0) & ~summary[grown.at] & grown.comparable & whole)
+        chosen = increment.select(histograms)
+        values = bucket_quantiles(chosen.counts, chosen.buckets, table.values, table.first[histograms], QUANTILES)
+        for place in range(len(QUANTILES)):
+            self._add(chosen.row + 2 + place, chosen.time_ns, values[:, place] * factor[histograms], n[histograms])
+        summaries = np.flatnonzero((n > 0) & summary[grown.at])
+        row, which, value = self._quantiles.find(increment.select(summaries), table.select(summaries))
+        at = summaries[which]
+        self._add(row, increment.time_ns[at], value * factor[at], n[at])
 
-    def _quantiles(self, row: int, counts: F64, edges: F64, summary: bool) -> F64:
-        if not summary:
-            whole = len(counts) == len(edges) + 1 and len(edges) > 0
-            return bucket_quantiles(counts, edges, QUANTILES) if whole else np.full(len(QUANTILES), np.nan)
-        sent = {quantile_name(share): float(value) for share, value in zip(edges, counts, strict=False)}
-        return np.array([sent.get(self.keys[at].statistic, np.nan) for at in self._rows.span(row)[2:]])
+    def _add(self, row: I64, time_ns: I64, value: F64, weight: F64) -> None:
+        good = np.isfinite(value)
+        self.rings.add(row[good], time_ns[good], value[good], weight[good])
 
     def _born(self, points: PointColumns, at: int) -> int:
         """Since when a cumulative series that has no point before counts; 0: nobody knows.
@@ -164,7 +180,7 @@ class SeriesStore:
         first error.
         """
         time, start = int(points.time_ns[at]), int(points.start_ns[at])
-        reported = self._reported.get((int(points.resource[at]), self.strings.text("value", int(points.metric[at]))), 0)
+        reported = self._reported.get(int(points.resource[at]) << 32 | int(points.metric[at]), 0)
         if 0 < reported < time:
             return max(start, reported)
         return start if 0 < time - start <= NEWBORN_NS else 0
@@ -174,8 +190,7 @@ class SeriesStore:
         pairs = points.resource[counters].astype(np.int64) << 32 | points.metric[counters].astype(np.int64)
         distinct, at = np.unique(pairs[::-1], return_index=True)
         times = points.time_ns[counters][::-1][at]
-        for pair, time in zip(distinct.tolist(), times.tolist(), strict=True):
-            self._reported[pair >> 32, self.strings.text("value", pair & 0xFFFFFFFF)] = time
+        self._reported.update(zip(distinct.tolist(), times.tolist(), strict=True))
         if len(self._reported) > 2 * self.settings.series_rows:
             self._reported = {key: time for key, time in self._reported.items() if time > self.last_ns - IDLE_NS}
 
@@ -214,8 +229,10 @@ class SeriesStore:
         self._counters.reserve(len(self.keys))
         if len(self.keys) > len(self.stale_ns):
             self.stale_ns = np.append(self.stale_ns, np.zeros(len(self.keys), np.int64))
+        self._buckets.reserve(len(self.keys))
         if first >= 0:
             self.stale_ns[first : first + len(statistics)] = 0
+            self._quantiles.place(first, statistics, summary=kind is PointType.SUMMARY)
 
     def _sweep(self) -> None:
         """Give back the rows of idle series, at most every tenth of the time after which they count as such."""
@@ -230,7 +247,7 @@ class SeriesStore:
 
     def _end(self, rows: range, time_ns: int) -> None:
         """A series reports no more: should it come again, it begins anew."""
-        self._buckets.before.pop(rows.start, None)
+        self._buckets.forget(rows.start)
         for row in rows:
             self.stale_ns[row] = time_ns
             self._counters.forget(row)
@@ -239,12 +256,13 @@ class SeriesStore:
         """Everything but the dictionaries: texts instead of codes."""
         used = len(self.keys)
         counters = {name: getattr(self._counters, name)[:used] for name in ("time_ns", "start_ns", "value")}
-        buckets = [[row, *before[:4], before.counts.tolist()] for row, before in self._buckets.before.items()]
-        reported = [[list(self.resources[resource]), metric, time] for (resource, metric), time in self._reported.items()]
+        reported = [
+            [list(self.resources[pair >> 32]), self.strings.text("value", pair & 0xFFFFFFFF), time] for pair, time in self._reported.items()
+        ]
         numbers = {"last_ns": self.last_ns, "points": self.points, "points_unjoined": self.points_unjoined, "swept_ns": self._swept_ns}
         rings = {name: getattr(self.rings, name)[:used] for name in ("time_ns", "value", "weight", "written")}
         return {"series": self._rows.state(), "rings": rings, "stale_ns": self.stale_ns[:used], "counters": counters,
-                "buckets": buckets, "reported": reported, "numbers": numbers, "dropped": dict(self.dropped)}  # fmt: skip
+                "bucketed": self._buckets.state(used), "reported": reported, "numbers": numbers, "dropped": dict(self.dropped)}  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state, with new dictionaries."""
@@ -253,10 +271,17 @@ class SeriesStore:
         self._counters.reserve(len(self.keys))
         for name, values in state["counters"].items():
             getattr(self._counters, name)[: len(values)] = values
-        for row, time, start, observations, total, counts in state["buckets"]:
-            self._buckets.before[row] = Bucketed(time, start, observations, total, np.array(counts, np.float64))
-        self._reported = {(self.resources.intern(Resource(*sender)), metric): time for sender, metric, time in state["reported"]}
+        self._buckets.reserve(len(self.keys))
+        if "bucketed" in state:  # a state of an earlier version has others: histograms begin anew
+            self._buckets.restore(state["bucketed"])
+        self._reported = {
+            self.resources.intern(Resource(*sender)) << 32 | self.strings.intern("value", metric): time
+            for sender, metric, time in state["reported"]
+        }
         self.stale_ns = np.array(state["stale_ns"], np.int64)
+        for rows in self._rows.spans():
+            summary = self.keys[rows.start].type is PointType.SUMMARY
+            self._quantiles.place(rows.start, [self.keys[row].statistic for row in rows], summary=summary)
         self.dropped = Counter(state["dropped"])
         numbers = state["numbers"]
         self.last_ns, self._swept_ns = numbers["last_ns"], numbers["swept_ns"]

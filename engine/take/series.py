@@ -66,6 +66,11 @@ class SeriesRows:
             last += 1
         return range(row, last)
 
+    def spans(self) -> list[range]:
+        """The rows of each series that has any."""
+        changes = [row for row, series in enumerate(self._series) if series and (row == 0 or self._series[row - 1] != series)]
+        return [self.span(row) for row in changes]
+
     def begin(self, series: int, resource: int, key: SeriesKey, statistics: Sequence[str]) -> int:
         """Rows for a new series, one a statistic. `key` lacks service, instance and attributes: they come from resource and series.
 
@@ -157,12 +162,11 @@ class SeriesRows:
             if code and self.first[code] < 0:
                 self.first[code] = row
         self._free = {int(count): list(at) for count, at in state["free"]}
-        for row, key in enumerate(self.keys):
-            if self._series[row] and (row == 0 or self._series[row - 1] != self._series[row]):
-                statistics = [self.keys[at].statistic for at in self.span(row)]
-                same = _same_place(self.resources[self._resource[row]], key, key.attributes, statistics)
-                if same is not None:
-                    self._of_instance[same] = row
+        for rows in self.spans():
+            row, key = rows.start, self.keys[rows.start]
+            same = _same_place(self.resources[self._resource[row]], key, key.attributes, [self.keys[at].statistic for at in rows])
+            if same is not None:
+                self._of_instance[same] = row
         self.join()
         self.revision += 1
 
