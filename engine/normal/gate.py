@@ -49,7 +49,7 @@ def judged(
     plane = fit_plane(numbers[~held])
     vectors = embed(weights, codes, numbers)
     distance = _left_out(vectors, out)
-    tails = fit_tails(weights, plane, codes[out], numbers[out], window[out], distance)
+    tails = fit_tails(weights, plane, codes[out], numbers[out], window[out], distance, len(codes))
     model = TrainedModel(source, encoder, weights, plane, tails, job.key, vectors, _NO_REPORT)
     odd_codes, odd_numbers = plant(codes, numbers, out, rng)
     found = score(model, odd_codes, odd_numbers, window[out], lambda rows: mean_finite(nearest(vectors, rows, NEIGHBOURS)[0]))

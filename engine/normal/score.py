@@ -3,8 +3,9 @@
     S = knn + masked + max(0, pca - ln 8) + max(0, robust - ln 8)                    (after Fisher 1932)
 
 PCA residual and robust z count only beyond 1 in 8: they see numbers alone, and their noise halves what a plain sum recalls of odd
-categories. The masked field, a pass a field, looks only at rows that another member finds rarer than 1 in `LOOK`. The reference sums were
-made by the same rules, so the result is calibrated whatever the members share.
+categories. The masked field, a pass a field, looks only at rows that another member finds rarer than 1 in `LOOK`. A text that no training
+row had needs no pass: it costs what an unseen value costs by the rule of succession, ln(m + 1) after m rows. The reference sums were made
+by the same rules, so the result is calibrated whatever the members share.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.normal.features import UNKNOWN
 from engine.normal.model import KINDS, LEAST, LEAST_SUM, MEMBERS, TrainedModel, embed, field_nats
 from engine.normal.residual import Plane, residual, robust_z
 from engine.normal.tail import ENOUGH, Tail
 from engine.normal.tail import fit as fit_tail
 from engine.records import F32, F64, I32, I64, Bool
 
-LOOK = 4.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
+LOOK = 16.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
 SPEAK = 8.0  # a plain member rarer than 1 in SPEAK counts
 
 
@@ -40,7 +42,7 @@ def score(model: TrainedModel, codes: I32, numbers: F32, window: Bool, mean_dist
         empty = np.zeros(0)
         return Scores(empty, np.zeros((0, len(MEMBERS))), empty.astype(np.float32), empty.astype(np.int32))
     distance = mean_distance(embed(model.weights, codes, numbers))
-    members, field = member_nats(model.weights, model.plane, model.tails, codes, numbers, window, distance)
+    members, field = member_nats(model.weights, model.plane, model.tails, codes, numbers, window, distance, len(model.key))
     nats, total = np.empty(len(codes)), together(members)
     for kind, rows in by_kind(window):
         nats[rows] = model.tails[f"{kind}/all"].score(total[rows])
@@ -48,9 +50,9 @@ def score(model: TrainedModel, codes: I32, numbers: F32, window: Bool, mean_dist
 
 
 def member_nats(
-    weights: dict[str, F32], plane: Plane, tails: dict[str, Tail], codes: I32, numbers: F32, window: Bool, distance: F32
+    weights: dict[str, F32], plane: Plane, tails: dict[str, Tail], codes: I32, numbers: F32, window: Bool, distance: F32, trained: int
 ) -> tuple[F64, I32]:
-    """Nats of each member [n, 4] through its tail, and the odd field [n]."""
+    """Nats of each member [n, 4] through its tail, and the odd field [n]; `trained`: rows that the model was fitted on."""
     largest, column = robust_z(numbers)
     raw = (distance, np.zeros(len(codes), np.float32), residual(plane, numbers), largest)
     members = np.zeros((len(codes), len(MEMBERS)))
@@ -60,7 +62,7 @@ def member_nats(
     field = np.where(column >= 0, column + codes.shape[1], -1).astype(np.int32)
     looked = np.flatnonzero(members.max(axis=1) > np.log(LOOK))
     if len(looked):
-        surplus, field[looked] = masked(weights, codes[looked], numbers[looked])
+        surplus, field[looked] = masked(weights, codes[looked], numbers[looked], trained)
         for kind, rows in by_kind(window[looked]):
             members[looked[rows], 1] = tails[f"{kind}/{MEMBERS[1]}"].score(surplus[rows])
     return members, field
@@ -73,16 +75,23 @@ def together(members: F64) -> F64:
     return total
 
 
-def masked(weights: dict[str, F32], codes: I32, numbers: F32) -> tuple[F32, I32]:
+def masked(weights: dict[str, F32], codes: I32, numbers: F32, trained: int) -> tuple[F32, I32]:
     """max_f of -ln p(x_f | rest) above what the field usually costs [n], at least 0, and that field [n]."""
-    surplus = np.nan_to_num(field_nats(weights, codes, numbers) - weights["typical"], nan=-np.inf)
+    categories = codes.shape[1]
+    surplus = np.full((len(codes), categories + numbers.shape[1]), -np.inf, np.float32)
+    surplus[:, :categories][codes == UNKNOWN] = np.log1p(trained)
+    known = np.flatnonzero((codes != UNKNOWN).all(axis=1))
+    surplus[known] = np.nan_to_num(field_nats(weights, codes[known], numbers[known]), nan=-np.inf)
+    surplus -= weights["typical"]
     field = surplus.argmax(axis=1).astype(np.int32)
     return np.maximum(surplus.max(axis=1), 0).astype(np.float32), field
 
 
-def fit_tails(weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, window: Bool, distance: F32) -> dict[str, Tail]:
+def fit_tails(
+    weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, window: Bool, distance: F32, trained: int
+) -> dict[str, Tail]:
     """Tails of each member and of their sum, by kind of row, from held-out normal rows; a kind with under 30 uses all rows."""
-    surplus, _ = masked(weights, codes, numbers)
+    surplus, _ = masked(weights, codes, numbers, trained)
     raw = (distance, surplus, residual(plane, numbers), robust_z(numbers)[0])
     tails: dict[str, Tail] = {}
     own = {kind: rows if len(rows) >= ENOUGH else np.arange(len(codes)) for kind, rows in zip(KINDS, _kinds(window), strict=True)}
@@ -91,7 +100,7 @@ def fit_tails(weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, w
             tails[f"{kind}/{name}"] = fit_tail(values[rows], least)
     for kind, rows in own.items():
         as_kind = np.full(len(rows), kind == "window")
-        members, _ = member_nats(weights, plane, tails, codes[rows], numbers[rows], as_kind, distance[rows])
+        members, _ = member_nats(weights, plane, tails, codes[rows], numbers[rows], as_kind, distance[rows], trained)
         tails[f"{kind}/all"] = fit_tail(together(members), LEAST_SUM)
     return tails
 
