@@ -5,7 +5,7 @@ import pytest
 
 from engine.normal import learn
 from engine.normal.encode import inputs
-from engine.normal.model import TrainedModel, embed, field_nats, first_layer, trunk
+from engine.normal.model import LEARNED, TrainedModel, embed, field_nats, first_layer, trunk
 from tests.rows_world import jobs
 
 torch = pytest.importorskip("torch")
@@ -24,16 +24,24 @@ def test_numpy_equals_torch() -> None:
                 torch, net, job.codes[:300], inputs(job.numbers[:300] + rng.normal(0, 1, job.numbers[:300].shape).astype(np.float32))
             )
         net.eval()
-        weights = learn._folded(torch, net)
+        weights = learn._folded(torch, net) | learn._plain(job)
         with torch.no_grad():
             hidden = learn._hidden(torch, net, job.codes, inputs(job.numbers))
             expected = torch.nn.functional.normalize(net["out"](hidden), dim=1).numpy()
             logits = net["head_1"](hidden).numpy()
     actual = embed(weights, job.codes, job.numbers)
-    assert np.abs(actual - expected).max() < 1e-5
+    assert np.abs(actual[:, :LEARNED] * np.sqrt(2) - expected).max() < 1e-5
     assert np.linalg.norm(actual, axis=1) == pytest.approx(1, abs=1e-5)
     heads = trunk(weights, first_layer(weights, job.codes, job.numbers)) @ weights["head.1.w"] + weights["head.1.b"]
     assert np.abs(heads - logits).max() < 1e-4
+
+
+def test_training_leaves_the_plain_half_alone() -> None:
+    job = jobs(steps=5)["traces"]
+    untrained, trained = learn._fit(job, np.arange(len(job.codes)), np.random.default_rng(0))
+    before, after = (embed(weights, job.codes, job.numbers) for weights in (untrained, trained))
+    assert np.array_equal(before[:, LEARNED:], after[:, LEARNED:])
+    assert np.abs(before[:, :LEARNED] - after[:, :LEARNED]).max() > 1e-3
 
 
 def test_a_masked_field_is_predicted_as_torch_does() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from engine.normal.encode import MASK, UNKNOWN, Encoder
 from engine.normal.features import SERVICE, SUBJECT, Source
 from engine.normal.index import NEIGHBOURS, mean_finite, nearest
-from engine.normal.model import Report, TrainedModel, embed, field_nats, first_layer, trunk
+from engine.normal.model import LEARNED, Report, TrainedModel, embed, field_nats, first_layer, trunk, unit
 from engine.normal.residual import fit_plane
 from engine.normal.score import auc, fit_tails, score
 from engine.records import F32, I32, I64, Bool
@@ -56,13 +56,13 @@ def judged(
     before = embed(untrained, codes, numbers)
     odd_before = mean_finite(nearest(before, embed(untrained, odd_codes, odd_numbers), NEIGHBOURS)[0])
     accuracy, ceiling = _proxy(weights, codes, numbers, held, out)
-    noisy, other = _cosines(weights, codes, numbers, vectors, out, rng)
+    noisy, other = _cosines(weights, codes, numbers, out, rng)
     figures = {
         "proxy_accuracy": accuracy,
         "proxy_ceiling": ceiling,
         "cosine_noisy": noisy,
         "cosine_other": other,
-        "effective_rank": effective_rank(vectors),
+        "effective_rank": effective_rank(_learned(weights, codes, numbers)),
         "recall": float((found.nats > -np.log(FALSE_ALARMS)).mean()),
         "auc_trained": auc(distance, found.distance),
         "auc_untrained": auc(_left_out(before, out), odd_before),
@@ -90,11 +90,16 @@ def plant(codes: I32, numbers: F32, rows: I64, rng: np.random.Generator) -> tupl
 
 
 def effective_rank(vectors: F32) -> float:
-    """exp of the entropy of the singular values' shares (Roy, Vetterli 2007): 1 when all rows lie on one line, 64 at most."""
+    """exp of the entropy of the singular values' shares (Roy, Vetterli 2007): 1 when all rows lie on one line, their dimensions at most."""
     singular = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False).astype(np.float64)
     share = singular / max(float(singular.sum()), 1e-12)
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _learned(weights: dict[str, F32], codes: I32, numbers: F32) -> F32:
+    """The learned half of rows, normalised: the plain half would hide that it collapsed."""
+    return unit(embed(weights, codes, numbers)[:, :LEARNED])
 
 
 def _left_out(vectors: F32, rows: I64) -> F32:
@@ -127,9 +132,10 @@ def _proxy(weights: dict[str, F32], codes: I32, numbers: F32, held: Bool, out: I
     return accuracy, float(np.mean(named))
 
 
-def _cosines(weights: dict[str, F32], codes: I32, numbers: F32, vectors: F32, out: I64, rng: np.random.Generator) -> tuple[float, float]:
+def _cosines(weights: dict[str, F32], codes: I32, numbers: F32, out: I64, rng: np.random.Generator) -> tuple[float, float]:
     """Mean cosine of a row and itself with noise, and of two different rows of one subject (NaN if no subject has two)."""
-    noisy = embed(weights, codes[out], numbers[out] + rng.normal(0, NOISE, numbers[out].shape).astype(np.float32))
+    vectors = _learned(weights, codes, numbers)
+    noisy = _learned(weights, codes[out], numbers[out] + rng.normal(0, NOISE, numbers[out].shape).astype(np.float32))
     same = float((noisy * vectors[out]).sum(axis=1).mean())
     subject = codes[:, SERVICE].astype(np.int64) << 32 | codes[:, SUBJECT]
     order = np.lexsort((rng.permutation(len(subject)), subject))

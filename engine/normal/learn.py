@@ -21,6 +21,7 @@ from engine.normal.features import SCHEMAS, SERVICE, SUBJECT, Source
 from engine.normal.model import (
     BLOCKS,
     HIDDEN,
+    LEARNED,
     SIZE,
     Arrays,
     Report,
@@ -30,6 +31,7 @@ from engine.normal.model import (
     encoder_arrays,
     encoder_from,
     text_array,
+    unit,
 )
 from engine.records import F32, I32, I64, U64, Bool
 
@@ -105,7 +107,8 @@ def _fit(job: TrainingJob, rows: I64, rng: np.random.Generator) -> tuple[dict[st
         torch.manual_seed(job.seed)
         net = _network(torch, job)
         _warm(torch, net, job, rows, rng)
-        before = _folded(torch, net)
+        plain = _plain(job)
+        before = _folded(torch, net) | plain
         optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(job.steps, 1))
         net.train()
@@ -116,7 +119,7 @@ def _fit(job: TrainingJob, rows: I64, rng: np.random.Generator) -> tuple[dict[st
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        return before, _folded(torch, net)
+        return before, _folded(torch, net) | plain
 
 
 def _network(torch: Any, job: TrainingJob) -> Any:
@@ -129,7 +132,7 @@ def _network(torch: Any, job: TrainingJob) -> Any:
         parts[f"block_{block}"] = nn.ModuleList(
             [nn.Linear(HIDDEN, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.Dropout(0.1)]
         )
-    parts["out"] = nn.Linear(HIDDEN, SIZE)
+    parts["out"] = nn.Linear(HIDDEN, LEARNED)
     for field, classes in enumerate(classes_of(job.encoder, categories)):
         if classes:
             parts[f"head_{field}"] = nn.Linear(HIDDEN, classes)
@@ -222,6 +225,13 @@ def _warm(torch: Any, net: Any, job: TrainingJob, rows: I64, rng: np.random.Gene
         for _ in range(10):
             batch = rng.permutation(rows)[: job.pairs]
             _hidden(torch, net, job.codes[batch], inputs(job.numbers[batch]))
+
+
+def _plain(job: TrainingJob) -> dict[str, F32]:
+    """The projection that is not learned: a random direction of length 1 for each text, number and flag."""
+    rng = np.random.default_rng(job.seed + 2)
+    sizes = {str(column): len(texts) for column, texts in enumerate(job.encoder.vocabulary)} | {"numbers": 2 * job.numbers.shape[1]}
+    return {f"plain.{name}": unit(rng.normal(size=(size, SIZE - LEARNED)).astype(np.float32)) for name, size in sizes.items()}
 
 
 def _folded(torch: Any, net: Any) -> dict[str, F32]:

@@ -2,9 +2,11 @@
 
     h = sum_f T_f[code_f] + inputs(numbers) N + b                T_f = E_f W_f, folded
     h = relu(h + W2 relu(W1 h + b1) + b2)                        four blocks, each BatchNorm inside its Linear
-    row = (h O + o) / |h O + o|                                  64 numbers
+    row = (unit(h O + o), unit(sum_f P_f[code_f] + inputs(numbers) Q)) / sqrt 2       32 learned numbers, 32 plain ones
     ln p(x_f | rest) = log_softmax(h_masked H_f + c_f)[x_f]      a head a field, at scoring too
 
+The plain half is a random projection that training leaves alone (Johnson, Lindenstrauss 1984): every field counts in it as much as any
+other, whatever training found to be of use.
 Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021 (ResNet for tables).
 """
 
@@ -26,6 +28,7 @@ from engine.records import F32, I32, U64
 HIDDEN = 256
 BLOCKS = 4
 SIZE = 64  # of a row
+LEARNED = 32  # of them
 MEMBERS = ("k-nearest rows", "masked field", "PCA residual", "robust z")
 KINDS = ("arrival", "window")
 LEAST = (1e-3, 1e-2, 0.5, 0.5)  # differences of MEMBERS that mean anything: distance, nats, scaled units, scaled units
@@ -131,10 +134,19 @@ def trunk(weights: dict[str, F32], hidden: F32) -> F32:
 
 
 def embed(weights: dict[str, F32], codes: I32, numbers: F32) -> F32:
-    """Normalised rows [n, 64]."""
-    rows = trunk(weights, first_layer(weights, codes, numbers)) @ weights["out.w"] + weights["out.b"]
-    unit: F32 = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    return unit
+    """Normalised rows [n, 64], the learned half first."""
+    learned = trunk(weights, first_layer(weights, codes, numbers)) @ weights["out.w"] + weights["out.b"]
+    plain = inputs(numbers) @ weights["plain.numbers"]
+    for column in range(codes.shape[1]):
+        plain += weights[f"plain.{column}"][codes[:, column]]
+    rows: F32 = np.concatenate([unit(learned), unit(plain)], axis=1) * np.float32(np.sqrt(0.5))
+    return rows
+
+
+def unit(rows: F32) -> F32:
+    """Rows [n, d] of length 1; zeros stay."""
+    scaled: F32 = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return scaled
 
 
 def field_nats(weights: dict[str, F32], codes: I32, numbers: F32) -> F32:

@@ -22,7 +22,7 @@ from engine.normal.tail import ENOUGH, Tail
 from engine.normal.tail import fit as fit_tail
 from engine.records import F32, F64, I32, I64, Bool
 
-LOOK = 16.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
+LOOK = 8.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
 SPEAK = 8.0  # a plain member rarer than 1 in SPEAK counts
 
 

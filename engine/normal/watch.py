@@ -22,7 +22,9 @@ from engine.take.keys import KeyTable
 FIRST_ROWS = 512
 GROWTH = 4  # from one training to the next: at each doubling, most of those under 3,000 rows were refused, at 3 s of CPU each
 TRAININGS_A_DAY = 4
-APART_NS = HOUR_NS  # trainings of a source: a busy first hour must not use up the day's
+#: After the first, second, third training of a day: the first rows of a busy system are all of its first minute, and a model that they did
+#: not suffice for has another chance soon, but a busy first hour must not use up the day's.
+APART_NS = (HOUR_NS // 4, HOUR_NS, 4 * HOUR_NS)
 WINDOW_ROWS_A_SECOND = 500
 BATCH_ROWS = 1024  # scored at a time
 #: Unseen arrival rows scored a second of event time: what is left of the work after the records, at least 2000. By counts, never by a
@@ -124,12 +126,11 @@ class Watch:
             self._current[known[known >= 0]] = False
 
     def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
-        """A job when enough distinct rows came: 512, then four times as many, at most 4 in 24 h and 1 h apart, one at a time."""
+        """A job when enough distinct rows came: 512, then four times as many, at most 4 in 24 h, `APART_NS`, one at a time."""
         if self._training or self.reservoir.learned < self._next_rows:
             return None
-        if self._trained_ns and now_ns - self._trained_ns[-1] < APART_NS:
-            return None
-        if len(self._trained_ns) == TRAININGS_A_DAY and now_ns - self._trained_ns[0] < _DAY_NS:
+        lately = sum(now_ns - at_ns < _DAY_NS for at_ns in self._trained_ns)
+        if lately >= TRAININGS_A_DAY or (lately and now_ns - self._trained_ns[-1] < APART_NS[lately - 1]):
             return None
         rows = self.reservoir.rows()
         if rows is None or len(rows) < FIRST_ROWS:
