@@ -204,6 +204,7 @@ class Inbox:
         """
         assert self._window_end_ns is not None
         step = self.settings.window_ns
+        nothing: Window | None = None
         while self._window_end_ns < limit_ns:
             end = self._window_end_ns + step
             if end > self._last_item_ns + TAIL_NS:
@@ -212,9 +213,13 @@ class Inbox:
                     self._window_end_ns = limit_ns
                     return
                 end = max(end, first // step * step + step)
-            now, done = _before(done, end)
-            if _first_time(now) is not None:
-                self._last_item_ns = end
+            first = _first_time(done)
+            if first is not None and first < end:
+                now, done = _before(done, end)
+                nothing, self._last_item_ns = None, end
+            else:  # most windows, where series report every few minutes
+                nothing = nothing or _before(done, -1)[0]
+                now = nothing
             self._window_end_ns = end
             yield replace(now, start_ns=end - step, end_ns=end)
 
