@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from engine.normal import learn
-from engine.normal.encode import inputs
+from engine.normal.encode import UNKNOWN, inputs
 from engine.normal.model import LEARNED, TrainedModel, embed, field_nats, first_layer, trunk
+from engine.normal.score import masked
 from tests.rows_world import jobs
 
 torch = pytest.importorskip("torch")
@@ -63,6 +64,18 @@ def test_a_masked_field_is_predicted_as_torch_does() -> None:
     actual = field_nats(weights, job.codes, job.numbers)[:, head]
     assert np.abs(actual[rows] - nats[rows]).max() < 1e-4
     assert np.isnan(np.delete(actual, rows)).all()
+
+
+def test_an_unknown_text_costs_what_an_unseen_value_costs_and_other_rows_what_their_fields_do() -> None:
+    job = jobs(steps=5)["traces"]
+    weights = learn.train(job).weights
+    codes, numbers = job.codes[:40].copy(), job.numbers[:40]
+    codes[::2, 2] = UNKNOWN
+    surplus, field = masked(weights, codes, numbers, trained=99)
+    assert (field[::2] == 2).all()
+    assert surplus[::2] == pytest.approx(max(np.log(100) - weights["typical"][2], 0), abs=1e-5)
+    slow = np.nanmax(field_nats(weights, codes, numbers) - weights["typical"], axis=1)[1::2]
+    assert surplus[1::2] == pytest.approx(np.maximum(slow, 0), abs=1e-4)
 
 
 def test_arrays_give_the_same_model_and_hold_no_pickle() -> None:
