@@ -22,6 +22,7 @@ import zstandard
 from engine.records import MINUTE_NS, SECOND_NS
 
 FOLDER = Path(__file__).parent / "data" / "authored"
+AMBIENT = Path(__file__).parent / "data" / "ambient.yaml"
 ZERO_NS = int(datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()) * SECOND_NS
 SEVERITY = {"INFO": 9, "WARN": 13, "ERROR": 17}
 #: Commits that every repository sees: minute, title, file, diff.
@@ -117,6 +118,18 @@ def level(series: Mapping[str, Any], minute: int, rng: np.random.Generator) -> f
     return float(f"{value * noise:.5g}")
 
 
+def ambient(count: int, end: int, seed: int) -> list[dict[str, Any]]:
+    """Some of the commits that every busy repository sees, at times of their own."""
+    commits: list[dict[str, Any]] = yaml.safe_load(AMBIENT.read_text())
+    rng = np.random.default_rng(seed)
+    chosen = sorted(rng.permutation(len(commits))[:count].tolist())
+    times = np.sort(rng.integers(1, end - 5, len(chosen))).tolist()
+    return [
+        {**commits[index], "commit": f"a{seed:04x}{index:04x}", "at": at, "by": "team"}
+        for index, at in zip(rng.permutation(chosen).tolist(), times, strict=True)
+    ]
+
+
 def items(data: Mapping[str, Any], seed: int) -> Iterator[tuple[int, str, str | None, dict[str, Any]]]:
     """Everything in the incident: time, kind, service, OTLP item."""
     rng = np.random.default_rng(seed)
@@ -125,7 +138,7 @@ def items(data: Mapping[str, Any], seed: int) -> Iterator[tuple[int, str, str | 
         for at, title, file, diff in FILLERS
         if at < data["end"]
     ]
-    for change in [*data["changes"], *fillers]:
+    for change in [*data["changes"], *fillers, *ambient(data.get("ambient", 0), data["end"], seed)]:
         at_ns, service, record = change_record(change)
         yield at_ns, "log", service, record
     for series in data["series"]:
