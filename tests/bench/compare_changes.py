@@ -77,10 +77,10 @@ def read(name: str, payloads: Iterator[bytes], start_ns: int, end_ns: int, truth
     return Case(name, truth, recent, context)
 
 
-def cases(source: str) -> Iterator[Case]:
-    """All incidents of a folder, or the authored ones."""
+def cases(source: str, names: Sequence[str] = ()) -> Iterator[Case]:
+    """All incidents of a folder, or the authored ones: those of the names, if any are given."""
     if source == "authored":
-        for name in authored.names():
+        for name in names or authored.names():
             data = authored.load(name)
             known = authored.truth(name)
             truth = ChangeTruth(known["root_cause_change_id"] or NONE, tuple(known["root_cause_deployment_ids"]))
