@@ -30,6 +30,7 @@ TEMPERATURE: Final = 1.0  # fitted, like UNSEEN, by log loss on the authored inc
 UNSEEN: Final = 1.0  # nats of a change that was never told
 UNSEEN_BARE: Final = -3.0  # where no change carries a diff and the excess is measured: scores are smaller there
 TOO_LATE: Final = -6.0
+CONTENT_MOST: Final = 4.0
 UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
 OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
 NONE, INCONCLUSIVE = "none", "inconclusive"
@@ -103,11 +104,21 @@ def weigh(ordered: Sequence[ConfigChange], context: ChangeContext) -> list[Weigh
     diffs = [parse(change.diff) for change in ordered]
     others_have_diffs = any(change.diff for change in ordered)
     shared = contents(ordered, diffs, context)
-    lives = [live_of(change, deploys, context.known_services, context.onset_ns) for change in ordered]
+    committed = {change.revision: change.time_ns for change in ordered if change.type is ChangeType.CODE and change.revision}
+    lives = [live_of(change, deploys, context.known_services, context.onset_ns, committed, context.root) for change in ordered]
     found = []
     for change, diff, live, content in zip(ordered, diffs, lives, shared, strict=True):
         found.append(_weigh(change, diff, live, content, context, others_have_diffs=others_have_diffs))
     return found
+
+
+def saturated(nats: float) -> float:
+    """Words shared are no independent witnesses: the more there are, the less the next one adds. At most 4 nats.
+
+    >>> [round(saturated(nats), 1) for nats in (-1.0, 0.5, 2.0, 8.0)]
+    [-1.0, 0.5, 1.6, 3.5]
+    """
+    return CONTENT_MOST * (1 - math.exp(-nats / CONTENT_MOST)) if nats > 0 else nats
 
 
 def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, context: ChangeContext, *, others_have_diffs: bool) -> Weighed:
@@ -128,7 +139,7 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
         ("reach", reach_nats),
         ("carried", live.carried),
         ("inert", inert_nats),
-        ("content", 0.0 if late else content.nats),
+        ("content", 0.0 if late else saturated(content.nats)),
         ("mechanism", MECHANISM_FACTOR * mechanism_nats),
         ("value", value_nats),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from engine.evidence.metric import ExcessFlow
-from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, Departure, Sign, arrivals, departures, flooded, root_weights, walk
+from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, Departure, Sign, arrivals, apart, departures, flooded, root_weights, starved, walk
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
@@ -18,6 +18,7 @@ from engine.take.texts import TextCount, TextKind, Texts
 
 BACK_NS: Final = 4 * HOUR_NS
 USUAL_MOST: Final = 500
+CALLERS_SAY: Final = 0.5
 EVIDENCE_Z: Final = 4.0  # evidence from here on is a sign of its service
 
 
@@ -74,6 +75,7 @@ class ChangeContext:
     load_service: str = ""
     outside_share: float = 0.0  # of the root's errors that name an outside host
     outside_host: str = ""
+    apart: tuple[str, ...] = ()  # services that fell ill at once and have nothing to do with each other
     known_services: tuple[str, ...] = ()
     usual_texts: tuple[str, ...] = ()  # what services say in normal times, most frequent first
 
@@ -109,7 +111,7 @@ def build_context(
     signs = _signs(evidence, risen, heard, involved, start_ns)
     onset_ns = walk(signs, start_ns, end_ns)
     earliest = min((each.before_ns for each in risen if each.time_ns == onset_ns), default=onset_ns)
-    roots = root_weights(signs, edges, onset_ns, flooded(risen, edges))
+    roots = root_weights(signs, edges, onset_ns, flooded(risen, edges) | starved(risen))
     shares: Mapping[str, tuple[float, float]] = {}
     if flow is not None:
         shares = {name: (float(own), float(passed)) for name, own, passed in zip(flow.services, flow.own, flow.flow, strict=True)}
@@ -118,7 +120,8 @@ def build_context(
     root = views[0].service if views else ""
     during = texts.counts(min(onset_ns, start_ns) - MINUTE_NS, end_ns)
     before = {(each.service, each.kind, each.text): each.records for each in texts.counts(start_ns - BACK_NS, onset_ns - MINUTE_NS)}
-    said = _symptom_texts(during, before, {view.service: view for view in views})
+    callers = {edge.caller for edge in edges if edge.callee == root and edge.caller != root}
+    said = _symptom_texts(during, before, {view.service: view for view in views}, callers)
     load_ratio, load_service = _load(flow, risen, edges, root, onset_ns)
     outside_share, outside_host = _outside(during, root, texts.senders)
     here = [each for each in risen if each.time_ns >= onset_ns - MINUTE_NS]
@@ -138,6 +141,7 @@ def build_context(
         load_service=load_service,
         outside_share=outside_share,
         outside_host=outside_host,
+        apart=apart(signs, edges, onset_ns),
         usual_texts=tuple(text for _, kind, text in sorted(before, key=lambda key: (-before[key], key)) if kind is TextKind.LOG)[
             :USUAL_MOST
         ],
@@ -190,9 +194,15 @@ def _views(evidence: Sequence[Evidence], roots: Mapping[str, float], shares: Map
 
 
 def _symptom_texts(
-    during: Sequence[TextCount], before: Mapping[tuple[str, TextKind, str], int], views: Mapping[str, ServiceView]
+    during: Sequence[TextCount],
+    before: Mapping[tuple[str, TextKind, str], int],
+    views: Mapping[str, ServiceView],
+    callers: Collection[str],
 ) -> tuple[SymptomText, ...]:
-    """Texts of warnings, errors and failed spans: at the root 1, elsewhere by their service's share, .35 where usual."""
+    """Texts of warnings, errors and failed spans: at the root 1, elsewhere by their service's share, .35 where usual.
+
+    What callers of the root say is mostly about the root: .5 at least.
+    """
     most = max((max(view.root, view.own) for view in views.values()), default=1.0) or 1.0
     said = []
     for each in during:
@@ -201,6 +211,7 @@ def _symptom_texts(
             continue
         view = views.get(each.service)
         share = max(view.root, view.own) / most if view else 0.05
+        share = max(share, CALLERS_SAY) if each.service in callers and each.kind is not TextKind.OPERATION else share
         usual = before.get((each.service, each.kind, each.text), 0)
         weight = max(0.1, share) * (0.35 if usual else 1.0) * (0.7 if each.level == SEVERITY_WARN and each.kind is TextKind.LOG else 1.0)
         said.append(SymptomText(each.service, each.kind, each.text, weight, each.records, bool(usual)))

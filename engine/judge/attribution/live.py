@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,11 @@ from engine.judge.context import ChangeContext, seconds
 from engine.records import HOUR_NS, MINUTE_NS, ChangeType, ConfigChange
 
 ROW_SECONDS: Final = 300.0
+#: What a change breaks shows within minutes of its rollout, or once something has filled up, run out or come round.
+SOON: Final = 0.75
+SOON_SECONDS: Final = 480.0
+LATER_SECONDS: Final = 3600.0
+SHARED_CARRIED: Final = -0.8
 CARRY_NS: Final = 4 * HOUR_NS
 SAME_NS: Final = MINUTE_NS
 
@@ -27,13 +32,21 @@ class Live:
     deploys: tuple[str, ...] = ()  # ids of deploys that carried it by their own word
 
 
-def live_of(change: ConfigChange, deploys: Sequence[ConfigChange], services: Sequence[str], onset_ns: int) -> Live:
+def live_of(
+    change: ConfigChange,
+    deploys: Sequence[ConfigChange],
+    services: Sequence[str],
+    onset_ns: int,
+    committed_ns: Mapping[str, int] | None = None,
+    root: str = "",
+) -> Live:
     """A deploy, flag or parameter is live at its time, where it says. A commit reaches services through deploys:
 
-        own revision 0; a later deploy of the service that its files belong to -.3, of any service for shared files -.4;
+        own revision 0; a later deploy of the service that its files belong to -.3, of any service for shared files -.8;
         none -1.2 (0 where no deploys are known at all)
 
-    Deploys in order of time. Of several deploys with its revision the first before the onset counts.
+    A deploy whose revision was committed before (`committed_ns` by revision) cannot hold it. Of several deploys with its revision the
+    first before the onset counts; shared code is live at the root when the root is deployed. Deploys in order of time.
     """
     if change.type is not ChangeType.CODE:
         return Live(change.time_ns, (change.service,) if change.service else (), 0.0, "")
@@ -45,16 +58,21 @@ def live_of(change: ConfigChange, deploys: Sequence[ConfigChange], services: Seq
         how = f"carried by {first.service} {first.version}".rstrip()
         return Live(max(first.time_ns, change.time_ns), named, 0.0, how, tuple(each.id for each in own))
     owners = {service for file in change.files if (service := service_of_file(file, services))}
-    later = [each for each in deploys if change.time_ns <= each.time_ns <= change.time_ns + CARRY_NS]
+    at_ns = committed_ns or {}
+    later = [
+        each
+        for each in deploys
+        if change.time_ns <= each.time_ns <= change.time_ns + CARRY_NS and at_ns.get(each.revision, each.time_ns) >= change.time_ns
+    ]
     of_owner = [each for each in later if each.service in owners]
     if of_owner:
         first = of_owner[0]
         return Live(first.time_ns, (first.service,), -0.3, f"may have gone live with {first.service} {first.version}".rstrip())
     if later and not owners and any(is_shared(file) for file in change.files):
-        first = later[0]
+        first = next((each for each in later if each.service == root and each.time_ns <= onset_ns), later[0])
         # a service that was built between the commit and the onset may hold it
         named = tuple(dict.fromkeys(each.service for each in later if each.time_ns <= onset_ns)) or (first.service,)
-        return Live(first.time_ns, named, -0.4, f"shared code, may have gone live with {first.service} {first.version}".rstrip())
+        return Live(first.time_ns, named, SHARED_CARRIED, f"shared code, may have gone live with {first.service} {first.version}".rstrip())
     carried = -1.2 if deploys else 0.0
     return Live(change.time_ns, tuple(sorted(owners)), carried, "no deploy carried it" if deploys else "")
 
@@ -67,12 +85,13 @@ def _same_revision(one: str, other: str) -> bool:
 def time_term(live: Live, context: ChangeContext) -> tuple[float, str]:
     """Nats of the time from going live to the onset, and a sentence.
 
-    before the onset: -.35 ln(1 + age / 600 s);  within the interval that holds the onset: -1 per 300 s of its width, at most -1;
+    before the onset: ln(.75 exp(-age / 8 min) + .25 exp(-age / 60 min));  within the interval that holds the onset: -1 per 300 s of its width, at most -1;
     after the onset but before the symptom itself: -2;  later: -6
     """
     age = seconds(context.onset_earliest_ns, live.time_ns)
     if age >= 0:
-        return -0.35 * math.log1p(age / 600), f"went live {_span(age)} before the onset"
+        still = SOON * math.exp(-age / SOON_SECONDS) + (1 - SOON) * math.exp(-age / LATER_SECONDS)
+        return math.log(still), f"went live {_span(age)} before the onset"
     late = seconds(live.time_ns, context.onset_ns)
     if late <= 0:
         width = seconds(context.onset_ns, context.onset_earliest_ns)

@@ -51,6 +51,18 @@ LOCK: Final = re.compile(
     r"\b\w*(lock|mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
     re.I,
 )
+#: One for all requests, where each had its own.
+SHARES: Final = re.compile(
+    r"singleton|\bstatic\b(?!.*\b(class|void|int|long|boolean|bool|string|fn)\b)|\bglobal\b|lazy_?static|once_?cell|once_?lock"
+    r"|application_?scoped",
+    re.I,
+)
+#: A statement that keeps a table from others while it runs.
+TABLE_LOCK: Final = re.compile(
+    r"\bcreate\s+(unique\s+)?index\s+(?!concurrently)|\balter\s+table\b|\block\s+table\b|\bvacuum\s+full\b|\breindex\b|\btruncate\s+table\b", re.I
+)
+#: A repetition of a repetition: a pattern that may try exponentially many ways.
+BACKTRACKS: Final = re.compile(r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]", re.I)
 BLOCKING: Final = re.compile(
     r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
     r"|block_on|runBlocking|\.block\(\)|spin"

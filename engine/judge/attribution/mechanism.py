@@ -20,6 +20,7 @@ from engine.judge.attribution.marks import (
     ADDRESS,
     ASSERTION,
     ASYNC,
+    BACKTRACKS,
     BLOCKING,
     CACHE,
     CALLS_OUT,
@@ -44,8 +45,10 @@ from engine.judge.attribution.marks import (
     PROBE,
     SCHEDULE,
     SCHEMA,
+    SHARES,
     SQL,
     STRICT,
+    TABLE_LOCK,
     WRITTEN,
 )
 from engine.judge.attribution.quantities import Mechanism, against, of_number
@@ -92,6 +95,7 @@ WORDS: Final = {
     "exhausted": "a resource that runs out",
     "memory": "memory that runs out",
     "lock": "waiting for locks",
+    "race": "things used by several at once",
     "auth": "denied access",
     "route": "unknown routes",
     "throttled": "throttling",
@@ -183,7 +187,13 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         fits = {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2}
         yield Mechanism("waits where it did not wait before", fits)
     elif _net(ASYNC, hunk) > 0:
-        yield Mechanism("does more at the same time", {"lock": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7})
+        yield Mechanism("does more at the same time", {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7})
+    if _net(SHARES, hunk) > 0:
+        yield Mechanism("shares between requests what each had for itself", {"race": 2.0, "lock": 0.8, "data": 0.8, "parse": 0.6, "errors": 0.3})
+    if _net(BACKTRACKS, hunk) > 0:
+        yield Mechanism("repeats a repetition in a pattern", {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8})
+    if _net(TABLE_LOCK, hunk) > 0:
+        yield Mechanism("keeps a table from others while it runs", {"lock": 2.0, "timeout": 1.0, "latency": 0.8, "exhausted": 0.7})
     if any(INDEX_GONE.search(line) for line in added):
         yield Mechanism("drops an index", {"query": 2.0, "cpu": 1.2, "latency": 1.2})
     elif any(map(SCHEMA.search, (*removed, *added))):

@@ -13,6 +13,8 @@ BASE: Final = 0.5
 BASE_BARE: Final = -2.5  # where no change carries a diff and the excess is measured: scores are smaller there
 LOAD_FROM: Final = 1.5
 OUTSIDE_FROM: Final = 0.5
+APART: Final = 0.7
+APART_MOST: Final = 2.1
 STATUS_WORDS: Final = re.compile(
     r"\b(we are|we're|we have)\b.*\b(investigat|observ|monitor|identif|experienc)|investigating (increased"
     r"|elevated)|(incident|outage|degrad\w+|error rates?|elevated)\b.*\b(investigat|monitor|mitigat|recover"
@@ -45,6 +47,14 @@ MACHINES: Final = (
     ),
     (
         re.compile(
+            r"base ?backup|\bbackup\b.*(progress|running|start)|\bvacuum|compaction|maintenance (window|mode|in progress)"
+            r"|snapshot.*(progress|start)|re-?index(ing)?\b.*(progress|running)|resilver|scrub(bing)?\b",
+            re.I,
+        ),
+        "work that nobody asked for",
+    ),
+    (
+        re.compile(
             r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup"
             r"|resolution)|partition(ed)? from|link (is )?down",
             re.I,
@@ -69,6 +79,7 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
     base .5 (-2.5 for measured incidents without diffs)
     + load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured: min(3, 3 log2 r) from 1.1 on
     + outside: 1 + 3 share where at least half of the root's errors name a host outside; .5 + share if its name is private
+    + services that fell ill at once and have nothing to do with each other: .7 for each beyond the first, at most 2.1
     + a status page speaks of trouble 1.5; disks, machines, certificates, failover, network 2
     """
     nats, reasons = BASE_BARE if bare and context.measured else BASE, []
@@ -84,6 +95,9 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
         # a host of our own may be out of reach because of a change of ours
         nats += 1 + 3 * context.outside_share if is_public(context.outside_host) else 0.5 + context.outside_share
         reasons.append(f"{context.outside_share:.0%} of the errors of {context.root} name {context.outside_host}, which is outside")
+    if len(context.apart) > 1:
+        nats += min(APART_MOST, APART * (len(context.apart) - 1))
+        reasons.append(f"{', '.join(context.apart[:4])} fell ill at once, and none calls the other")
     status = next((said for said in context.texts if not said.usual and STATUS_WORDS.search(said.text)), None)
     if status is not None:
         nats += 1.5

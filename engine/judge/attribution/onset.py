@@ -23,6 +23,8 @@ BACK_NS: Final = 120 * MINUTE_NS  # the walk goes back no further
 FADE_SECONDS: Final = 900.0
 CALLEE_SICK: Final = 0.35
 FLOOD_RATIO: Final = 1.5
+STARVED_RATIO: Final = 0.67
+TOGETHER_NS: Final = 2 * MINUTE_NS
 HISTORY_LEAST: Final = 12
 QUIET_NS: Final = 20 * MINUTE_NS  # before the window, that are not history yet: onsets come before alerts
 DEPART_Z: Final = 5.0
@@ -66,7 +68,9 @@ def series_kind(metric: str) -> str:
 
 
 #: Series that count what comes in, and not what is sent or what fails.
-ARRIVALS: Final = re.compile(r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation", re.I)
+ARRIVALS: Final = re.compile(
+    r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation|upload|ingest|inbound|incoming|ingress", re.I
+)
 NO_ARRIVALS: Final = re.compile(
     r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
 )
@@ -210,13 +214,44 @@ def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozen
     )
 
 
+def starved(risen: Iterable[Departure]) -> frozenset[str]:
+    """Services that do less than two thirds of their usual work and are neither slow nor failing, by their series: their callers send less."""
+    less: set[str] = set()
+    ill: set[str] = set()
+    for each in risen:
+        if each.kind == "requests" and each.new < STARVED_RATIO * each.old:
+            less.add(each.service)
+        elif each.kind in ("errors", "latency", "saturation"):
+            ill.add(each.service)
+    return frozenset(less - ill)
+
+
+def apart(signs: Iterable[Sign], edges: Iterable[TopologyEdge], onset_ns: int) -> tuple[str, ...]:
+    """Services that fail or are slow within two minutes of the onset, and of which none calls, or shares a callee with, another.
+
+    Those that call an ill service are left out: they have it from there. Sorted; fewer than two say nothing.
+    """
+    ill = {
+        sign.service
+        for sign in signs
+        if sign.kind in ("errors", "latency", "saturation") and abs(sign.time_ns - onset_ns) <= TOGETHER_NS
+    }
+    callees: dict[str, set[str]] = {}
+    for edge in edges:
+        if edge.caller != edge.callee:
+            callees.setdefault(edge.caller, set()).add(edge.callee)
+    alone = sorted(service for service in ill if not callees.get(service, set()) & ill)
+    shared = [one for one in alone for other in alone if one != other and callees.get(one, set()) & callees.get(other, set())]
+    return tuple(service for service in alone if service not in shared)
+
+
 def root_weights(
     signs: Sequence[Sign], edges: Iterable[TopologyEdge], onset_ns: int, overrun: frozenset[str] = frozenset()
 ) -> Mapping[str, float]:
     """R(s) of every service with a sign at or after the onset.
 
     A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing;
-    one that is overrun (`flooded`) is the sufferer, and one that starts more of its own (jobs, outgoing calls) the driver.
+    one that is overrun (`flooded`, or `starved`) is the sufferer, and one that starts more of its own (jobs, outgoing calls) the driver.
     """
     first: dict[str, int] = {}
     sick: dict[str, int] = {}

@@ -19,6 +19,8 @@ RELATED: Final = 0.3
 SHARED: Final = 0.5
 UPSTREAM: Final = 0.6  # who sends a root that idles its work
 IDLE_FROM: Final = 0.9
+SIBLING: Final = 0.6  # changes a table of a database that the root uses, too
+STATEMENT: Final = re.compile(r"^\+.*\b(create|alter|drop|lock|truncate)\s+(unique\s+)?(table|index|column|type|view)\b", re.I | re.M)
 NAMES: Final = 0.8  # shared code or configuration that names the root
 #: What tells views of one thing apart: its resource type, its client, its remote end.
 ENTITY: Final = re.compile(r"_AWS::|_remote$|_client$|_Database::|[-_](client|remote|db|cache|replica|proxy|canary|primary)$", re.I)
@@ -39,7 +41,8 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     Measured (excess flow), q the largest of the service's own share and .9 x that of all views of it:
         reach = max(.02, min(1, q + .1 max(0, flow - q)))
     Estimated, R the root weight of the services it went live in, relative to the likeliest root:
-        reach = max(R, .8 for shared code that names the root, .5 for shared code, .6 where it sends an idle root its work,
+        reach = max(R, .8 for shared code that names the root, .5 for shared code, .6 where it changes tables of a database that both use,
+                    .6 where it sends an idle root its work,
                     .3 where a service calls or is called by the root, .2)
     """
     touched = dict.fromkeys(live.services)
@@ -65,6 +68,10 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     linked = {edge.caller for edge in context.edges if edge.callee == root} | {edge.callee for edge in context.edges if edge.caller == root}
     if best < RELATED and linked.intersection(touched):
         best, why = RELATED, f"touches {sorted(linked.intersection(touched))[0]}, next to {root}"
+    below = {edge.callee for edge in context.edges if edge.caller == root}
+    beside = {edge.caller for edge in context.edges if edge.callee in below and edge.caller != root}
+    if best < SIBLING and change.type is ChangeType.CODE and beside.intersection(touched) and STATEMENT.search(change.diff):
+        best, why = SIBLING, f"touches {sorted(beside.intersection(touched))[0]}, and a schema or query of what {root} calls, too"
     # shared code that only went where nothing is wrong is no more than related
     idle = dict(context.symptoms).get("idle", 0.0) >= IDLE_FROM
     if idle and best < UPSTREAM and (above := upstream(root, context).intersection(touched)):

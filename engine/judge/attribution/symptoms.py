@@ -35,7 +35,10 @@ TEXTS: Final = (
     r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
     r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
-    ("lock", r"deadlock|lock|contention|mutex|blocked|serialization failure|concurrent|race|conflict|cas\b"),
+    ("lock", r"dead-?lock|\block|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"),
+    ("race",
+    r"concurrent ?(modification|map|access|use|write)|second operation|previous operation|\brace\b|thread-?safe|already (in use"
+    r"|closed|running|disposed)|busy with|context (was )?cancell?ed|interleav"),
     ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not"),
     ("route", r"\b404\b|no route for|default backend|method not allowed|unknown (path|route|endpoint)"),
     ("throttled", r"\b429\b|too many requests|rate limit|throttl|slow ?down"),
@@ -76,13 +79,19 @@ _NAMES = tuple((kind, re.compile(words, re.I)) for kind, words in NAMES)
 LEAST: Final = 0.05
 
 
+#: A line of a stack trace: where it happened, not what.
+PLACE: Final = re.compile(r"^\s+(at|in|File|from)\b|^\s*[\w./$<>@-]+\.\w{1,5}:\d+|^\s{2,}\S|\.go:\d+")
+
+
 def text_kinds(text: str) -> set[str]:
-    """Kinds of symptom that an error text names.
+    """Kinds of symptom that an error text names; lines of a stack trace say where, not what.
 
     >>> sorted(text_kinds("workers exhausted: deadline exceeded"))
     ['exhausted', 'timeout']
     """
-    return {kind for kind, words in _TEXTS if words.search(text)}
+    lines = text.splitlines()
+    said = "\n".join([*lines[:1], *(line for line in lines[1:] if not PLACE.search(line))])
+    return {kind for kind, words in _TEXTS if words.search(said)}
 
 
 def symptoms_of(
