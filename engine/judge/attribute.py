@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.judge.attribution.content import Content, contents, flag_nats
 from engine.judge.attribution.diff import Diff, parse
+from engine.judge.attribution.gates import SHARE, brought_by
 from engine.judge.attribution.inert import inert_term
 from engine.judge.attribution.live import Live, live_of, time_term
 from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
@@ -33,6 +34,7 @@ TOO_LATE: Final = -6.0
 CONTENT_MOST: Final = 4.0
 UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
 OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
+WHAT_IT_DOES: Final = ("content", "mechanism", "value")
 NONE, INCONCLUSIVE = "none", "inconclusive"
 
 
@@ -109,7 +111,27 @@ def weigh(ordered: Sequence[ConfigChange], context: ChangeContext) -> list[Weigh
     found = []
     for change, diff, live, content in zip(ordered, diffs, lives, shared, strict=True):
         found.append(_weigh(change, diff, live, content, context, others_have_diffs=others_have_diffs))
-    return found
+    behind = brought_by(ordered, {change.id: live for change, live in zip(ordered, lives, strict=True)})
+    by_id = {each.change.id: each for each in found}
+    return [_switched(each, [by_id[name] for name in behind.get(each.change.id, ())]) for each in found]
+
+
+def _switched(flag: Weighed, commits: Sequence[Weighed]) -> Weighed:
+    """A flag with .8 of the evidence of the likeliest commit behind it, where that is more than its own."""
+    own = dict(flag.terms)
+    if not commits or own["time"] <= TOO_LATE:
+        return flag
+    best = max(commits, key=lambda each: (sum(dict(each.terms)[name] for name in WHAT_IT_DOES), each.change.id))
+    behind = {name: SHARE * dict(best.terms)[name] for name in WHAT_IT_DOES}
+    if sum(behind.values()) <= sum(own[name] for name in WHAT_IT_DOES):
+        return flag
+    terms = tuple((name, behind.get(name, nats)) for name, nats in flag.terms)
+    return replace(
+        flag,
+        terms=terms,
+        reasons=(*flag.reasons[:2], f"switches what {best.change.id} brought", *best.reasons[2:]),
+        mechanism=flag.mechanism or best.mechanism,
+    )
 
 
 def saturated(nats: float) -> float:
