@@ -31,7 +31,8 @@ TEMPERATURE: Final = 1.0  # fitted, like UNSEEN, by log loss on the authored inc
 UNSEEN: Final = 1.0  # nats of a change that was never told
 UNSEEN_BARE: Final = -3.0  # where no change carries a diff and the excess is measured: scores are smaller there
 TOO_LATE: Final = -6.0
-CONTENT_MOST: Final = 4.0
+CONTENT_MOST: Final = 4.5
+VALUE_CONFIRMS: Final = 1.5
 UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
 OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
 WHAT_IT_DOES: Final = ("content", "mechanism", "value")
@@ -135,10 +136,10 @@ def _switched(flag: Weighed, commits: Sequence[Weighed]) -> Weighed:
 
 
 def saturated(nats: float) -> float:
-    """Words shared are no independent witnesses: the more there are, the less the next one adds. At most 4 nats.
+    """Words shared are no independent witnesses: the more there are, the less the next one adds. At most 4.5 nats.
 
     >>> [round(saturated(nats), 1) for nats in (-1.0, 0.5, 2.0, 8.0)]
-    [-1.0, 0.5, 1.6, 3.5]
+    [-1.0, 0.5, 1.6, 3.7]
     """
     return CONTENT_MOST * (1 - math.exp(-nats / CONTENT_MOST)) if nats > 0 else nats
 
@@ -152,7 +153,10 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     late = time_nats <= TOO_LATE
     can = inert_nats > -2 and not late
     mechanism_nats, mechanism_why = mechanism_term(change, diff, symptoms) if can else (0.0, "")
-    value_nats, value_why = value_term(change, diff, context) if can else (0.0, "")
+    step_nats, said_nats, value_why = value_term(change, diff, context) if can else (0.0, 0.0, "")
+    content_nats = 0.0 if late else saturated(content.nats)
+    # what the errors miss or say is heard in the shared words already
+    value_nats = step_nats + (saturated(content.nats + said_nats) - content_nats if said_nats else 0.0)
     flagged = flag_nats(change, context) if can else 0.0
     if flagged > mechanism_nats:
         mechanism_nats, mechanism_why = flagged, f"switches {change.flag_key}, which the errors name"
@@ -161,7 +165,7 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
         ("reach", reach_nats),
         ("carried", live.carried),
         ("inert", inert_nats),
-        ("content", 0.0 if late else saturated(content.nats)),
+        ("content", content_nats),
         ("mechanism", MECHANISM_FACTOR * mechanism_nats),
         ("value", value_nats),
     )
@@ -172,5 +176,5 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     if content.nats > 0.5 and content.shared and not late:
         reasons.append(f"shares {', '.join(content.shared[:4])} with what is seen")
     sure = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
-    known = mechanism_nats >= CONFIRMS or value_nats >= 1.5 or sure
+    known = mechanism_nats >= CONFIRMS or max(step_nats, said_nats) >= VALUE_CONFIRMS or sure
     return Weighed(change, live, terms, tuple(reasons), known and live.carried > UNCARRIED)

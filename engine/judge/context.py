@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.evidence.metric import ExcessFlow
-from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, Departure, Sign, arrivals, apart, departures, flooded, root_weights, starved, walk
+from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, VOLUME, Departure, Sign, arrivals, apart, departures, flooded, root_weights, starved, walk
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
@@ -225,14 +225,15 @@ def _load(
     root: str,
     onset_ns: int,
 ) -> tuple[float, str]:
-    """How many times more requests came in at an entry, and where. A callee that is called more often by one caller is no entry."""
+    """How many times more requests came in at an entry, and where. A callee that is called more often by one caller is no entry,
+    but what comes in may be larger, too."""
     ratio, service = 1.0, ""
     if flow is not None:
         ratio = flow.load({root, flow.entry})
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = each.kind == "requests" and each.service not in called and arrivals(each.metric)
+        entry = each.kind == "requests" and (each.service not in called or VOLUME.search(each.metric)) and arrivals(each.metric)
         then = -15 * MINUTE_NS <= each.time_ns - onset_ns <= 5 * MINUTE_NS
         if entry and then and each.old > 0 and each.new / each.old > ratio:
             ratio, service = each.new / each.old, each.service

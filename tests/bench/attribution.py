@@ -28,7 +28,7 @@ def split_of(name: str) -> str:
     >>> split_of("07-index-dropped"), split_of("61-shared-format"), split_of("62-request-context")
     ('old', 'dev', 'test')
     """
-    number = int(name[:2])
+    number = int(name.partition("-")[0])
     return "old" if number < FIRST_NEW else "dev" if number % 2 else "test"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engine.judge.attribution.diff import Diff, Hunk
+from engine.judge.attribution.diff import Diff, Hunk, spaced
 from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.inert import TELLS, bump
 from engine.judge.attribution.marks import (
@@ -52,6 +52,7 @@ from engine.judge.attribution.marks import (
     WRITTEN,
 )
 from engine.judge.attribution.quantities import Mechanism, against, of_number
+from engine.judge.attribution.symptoms import text_kinds
 from engine.records import ChangeType, ConfigChange
 
 MOST: Final = 2.0
@@ -128,6 +129,8 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
         if math.isfinite(old) and math.isfinite(new):
             edit = of_number(Edit("number", param.name, param.old, param.new, old, new))
             found += [edit] if edit is not None else []
+        about = text_kinds(f"{spaced(param.name)} {spaced(param.old)} {spaced(param.new)}")
+        found += [Mechanism(f"{param.name} is about {WORDS[kind]}", {kind: 1.0}) for kind in sorted(about)]
         found += [
             Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(param.name)
         ]

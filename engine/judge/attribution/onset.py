@@ -24,6 +24,7 @@ FADE_SECONDS: Final = 900.0
 CALLEE_SICK: Final = 0.35
 FLOOD_RATIO: Final = 1.5
 STARVED_RATIO: Final = 0.67
+RISE_MOST: Final = 60  # points that a slow rise is followed back
 TOGETHER_NS: Final = 2 * MINUTE_NS
 HISTORY_LEAST: Final = 12
 QUIET_NS: Final = 20 * MINUTE_NS  # before the window, that are not history yet: onsets come before alerts
@@ -75,6 +76,9 @@ NO_ARRIVALS: Final = re.compile(
     r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
 )
 
+#: Series of how much comes in, not how often.
+VOLUME: Final = re.compile(r"(upload|ingest|inbound|incoming|ingress|receiv)\w*(bytes|rows|records|size|volume)", re.I)
+
 
 def arrivals(metric: str) -> bool:
     """Whether a series counts requests that come in.
@@ -109,7 +113,7 @@ class Departure:
     z: float
     old: float
     new: float
-    before_ns: int  # last point at the old level
+    before_ns: int  # last point at the old level; where a slow rise began
 
 
 def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> list[Departure]:
@@ -130,7 +134,7 @@ def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> 
         departure = departure_of(time_ns[at], value[at], start_ns)
         if departure is not None:
             first, z, old, new = departure
-            when, before = int(time_ns[at][first]), int(time_ns[at][first - 1]) if first else int(time_ns[at][0])
+            when, before = int(time_ns[at][first]), int(time_ns[at][rise_of(value[at], first, old)])
             found.append(Departure(key.service, key.metric, series_kind(key.metric), when, z, old, new, before))
     return sorted(found, key=lambda each: (each.time_ns, each.service, each.metric))
 
@@ -177,6 +181,18 @@ def _quantile(ordered: F64, share: float) -> float:
     low = int(place)
     below, above = float(ordered[low]), float(ordered[min(low + 1, len(ordered) - 1)])
     return below + (above - below) * (place - low)
+
+
+def rise_of(value: F64, first: int, old: float) -> int:
+    """Index of the last point at the old level before a departure at `first`: of a slow rise, where it began.
+
+    The rise begins where the mean of five points leaves the old level for good, by a fifth of what it is at `first`.
+    """
+    low = max(0, first - RISE_MOST)
+    window = np.convolve(value[low : first + 1], np.ones(5) / 5, mode="valid")  # ends at low + 4, low + 5, ...
+    gone = float(value[first]) - old
+    usual = np.flatnonzero((window - old) * np.sign(gone) < 0.2 * abs(gone))
+    return int(min(max(0, first - 1), low + 4 + usual[-1])) if len(usual) else max(0, first - 1)
 
 
 def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:

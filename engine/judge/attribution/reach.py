@@ -19,6 +19,7 @@ RELATED: Final = 0.3
 SHARED: Final = 0.5
 UPSTREAM: Final = 0.6  # who sends a root that idles its work
 IDLE_FROM: Final = 0.9
+UNEXPLAINED: Final = 0.5  # nats for each service that fell ill at once and that it does not reach
 SIBLING: Final = 0.6  # changes a table of a database that the root uses, too
 STATEMENT: Final = re.compile(r"^\+.*\b(create|alter|drop|lock|truncate)\s+(unique\s+)?(table|index|column|type|view)\b", re.I | re.M)
 NAMES: Final = 0.8  # shared code or configuration that names the root
@@ -85,7 +86,20 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
         best, why = RELATED, f"touches shared code, carried by {next(iter(touched))} only, which shows nothing"
     elif shared and near and best < SHARED:
         best, why = SHARED, "touches code or configuration that services share"
-    return math.log(min(1.0, best)), why
+    left = _left_over(touched, context) if touched else []
+    if left:
+        why += f", and explains nothing of {', '.join(left[:3])}"
+    return math.log(min(1.0, best)) - UNEXPLAINED * min(len(left), 4), why
+
+
+def _left_over(touched: Iterable[str], context: ChangeContext) -> list[str]:
+    """Services that fell ill at once with the others and are neither touched nor within three calls of what is."""
+    near = set(touched)
+    for _ in range(3):
+        near |= {edge.caller for edge in context.edges if edge.callee in near} | {
+            edge.callee for edge in context.edges if edge.caller in near
+        }
+    return [service for service in context.apart if service not in near] if len(context.apart) > 1 else []
 
 
 def upstream(root: str, context: ChangeContext) -> set[str]:

@@ -17,7 +17,6 @@ STEP: Final = 3.0
 RENAMED: Final = 2.5
 MISSING: Final = 2.0
 VERBATIM: Final = 1.5
-MOST: Final = 4.0
 #: Around a name: it is absent, unknown or unreadable.
 BEFORE: Final = re.compile(
     r"(?:missing|unknown|undefined|no such|no|not find|unresolved|invalid|required|unexpected|relation|column"
@@ -72,8 +71,8 @@ COMMON_NAMES: Final = frozenset(
 )
 
 
-def value_term(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[float, str]:
-    """Nats (at most 4) and a sentence: +3 for a step, up to +2.5 for a missing name, +1.5 for a literal."""
+def value_term(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[float, float, str]:
+    """Nats of a step (3), nats of what the errors say (up to 2.5 for a missing name, 1.5 for a literal), and a sentence."""
     nats, why = 0.0, ""
     pairs = [(edit.before, edit.after, f"{edit.old} -> {edit.new}") for edit in edits(diff) if edit.kind == "number"]
     pairs += [(number(param.old), number(param.new), f"{param.old} -> {param.new}") for param in change.params if param.old and param.new]
@@ -86,9 +85,9 @@ def value_term(change: ConfigChange, diff: Diff, context: ChangeContext) -> tupl
             break
     missed, name = _missed(change, diff, context)
     if missed > 0:
-        return min(MOST, nats + missed), f"{why}; {name}" if why else name
+        return nats, missed, f"{why}; {name}" if why else name
     said = _verbatim(diff, context)
-    return min(MOST, nats + said[0]), why or said[1]
+    return nats, said[0], why or said[1]
 
 
 def _missed(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[float, str]:
