@@ -17,6 +17,7 @@ SOON: Final = 0.75
 SOON_SECONDS: Final = 480.0
 LATER_SECONDS: Final = 3600.0
 SHARED_CARRIED: Final = -0.8
+UNCARRIED: Final = -2.5
 CARRY_NS: Final = 4 * HOUR_NS
 SAME_NS: Final = MINUTE_NS
 
@@ -43,7 +44,7 @@ def live_of(
     """A deploy, flag or parameter is live at its time, where it says. A commit reaches services through deploys:
 
         own revision 0; a later deploy of the service that its files belong to -.3, of any service for shared files -.8;
-        none -1.2 (0 where no deploys are known at all)
+        none -2.5 (0 where no deploys are known at all)
 
     A deploy whose revision was committed before (`committed_ns` by revision) cannot hold it. Of several deploys with its revision the
     first before the onset counts; shared code is live at the root when the root is deployed. Deploys in order of time.
@@ -73,7 +74,7 @@ def live_of(
         # a service that was built between the commit and the onset may hold it
         named = tuple(dict.fromkeys(each.service for each in later if each.time_ns <= onset_ns)) or (first.service,)
         return Live(first.time_ns, named, SHARED_CARRIED, f"shared code, may have gone live with {first.service} {first.version}".rstrip())
-    carried = -1.2 if deploys else 0.0
+    carried = UNCARRIED if deploys else 0.0
     return Live(change.time_ns, tuple(sorted(owners)), carried, "no deploy carried it" if deploys else "")
 
 

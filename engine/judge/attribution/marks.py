@@ -37,7 +37,7 @@ LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|fla
 ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
 CALLS_OUT: Final = re.compile(
     r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis"
-    r"|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:[.:]{1,2}\w+)+\(|\bawait\s+\w+"
+    r"|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:(?:[.:]{1,2}|->)\w+)+\(|\bawait\s+\w+"
     r"|\.(execute|find_?(by|one|all|first)?\w*|where|load\w*|save|send\w*|post|put|exec\w*|invoke|publish|get_?\w+)\(",
     re.I,
 )
@@ -48,7 +48,7 @@ PRELOAD: Final = re.compile(
 )
 CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
 LOCK: Final = re.compile(
-    r"\b\w*(lock|mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
+    r"(?-i:(?<![A-Za-z])[lL]|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
     re.I,
 )
 #: One for all requests, where each had its own.
@@ -83,7 +83,7 @@ STRICT: Final = re.compile(
     re.I,
 )
 CONDITION: Final = re.compile(
-    r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|[^-=<>]>[^>=]|<[^<=]|\bnot\b|\band\b|\bor\b|\?.*:"
+    r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|\s[<>]\s|\bnot\b|\band\b|\bor\b|\?.*:"
 )
 SCHEMA: Final = re.compile(
     r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|migration|json:\""
@@ -100,6 +100,8 @@ NETWORK: Final = re.compile(
     re.I,
 )
 SCHEDULE: Final = re.compile(r"\bcron\w*|\bschedul\w*|run_?every|@every|fixed_?rate", re.I)
+IMAGE: Final = re.compile(r"(^|/)(dockerfile|containerfile)[\w.-]*$|\.dockerfile$|(^|/)(apt|apk|system)[-_]?packages", re.I)
+DEFINES: Final = re.compile(r"\b(?:function|def|func|fun|fn)\s+(?:\([^)]*\)\s*)?(\w+)|\b(?:public|private|protected|static|async)\b[^=;(]*?\b(\w+)\s*\(")
 PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
 WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.judge.attribution.diff import Diff, Hunk, spaced
-from engine.judge.attribution.edits import Edit, edits, number
+from engine.judge.attribution.edits import LITERAL, Edit, edits, number
 from engine.judge.attribution.inert import TELLS, bump
 from engine.judge.attribution.marks import (
     ACQUIRE,
@@ -29,11 +29,13 @@ from engine.judge.attribution.marks import (
     CONVERT,
     COSTLY,
     DECODES,
+    DEFINES,
     DEREFERENCE,
     ENDLESS,
     GLOBAL,
     GROWS,
     GUARD,
+    IMAGE,
     INDEX_GONE,
     LIMIT,
     LOCK,
@@ -55,6 +57,8 @@ from engine.judge.attribution.quantities import Mechanism, against, of_number
 from engine.judge.attribution.symptoms import text_kinds
 from engine.records import ChangeType, ConfigChange
 
+CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
+KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
 MOST: Final = 2.0
 CONFIRMS: Final = 0.5  # a mechanism worth naming
 SECOND: Final = 0.3  # what a second mechanism adds
@@ -121,7 +125,8 @@ WORDS: Final = {
 
 def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     """Everything that a change does, as far as its diff and parameters tell."""
-    found = [mechanism for hunk in diff.hunks for mechanism in _of_hunk(hunk)]
+    outward = _outward(diff)
+    found = [mechanism for hunk in diff.hunks for mechanism in _of_hunk(hunk, outward)]
     changed = edits(diff)
     found += [mechanism for edit in changed if (mechanism := _of_edit(edit)) is not None]
     for param in change.params:
@@ -147,7 +152,16 @@ def _net(pattern: re.Pattern[str], hunk: Hunk) -> int:
     return sum(bool(pattern.search(line)) for line in hunk.added) - sum(bool(pattern.search(line)) for line in hunk.removed)
 
 
-def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
+def _outward(diff: Diff) -> re.Pattern[str] | None:
+    """Calls of functions that the diff adds and that call out themselves; None where there are none."""
+    names = set()
+    for hunk in diff.hunks:
+        if any(CALLS_OUT.search(line) or SQL.search(line) for line in hunk.added):
+            names |= {one or other for line in hunk.added for one, other in DEFINES.findall(line)}
+    return re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\(") if names else None
+
+
+def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]:
     added = tuple(line for line in hunk.added if not TELLS.search(line))
     removed = tuple(line for line in hunk.removed if not TELLS.search(line))
     if not added and not removed and not hunk.reordered:
@@ -176,7 +190,7 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism(
             "repeats without end or pause", {"fanout": 2.0, "retry": 1.9, "throttled": 1.9, "cpu": 1.4, "saturation": 1.2, "latency": 0.7}
         )
-    if _io_in_loop(hunk):
+    if _io_in_loop(hunk, outward):
         fits = {"query": 1.9, "fanout": 1.8, "latency": 1.3, "exhausted": 0.8, "saturation": 0.6, "timeout": 0.6, "throttled": 0.8}
         yield Mechanism("calls out once an item in a loop", fits)
     if _net(PRELOAD, hunk) < 0:
@@ -213,7 +227,7 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("is stricter than before", {"parse": 1.3, "auth": 1.1, "errors": 0.7, "missing": 0.7, "exhausted": 0.4})
     if any(map(CONDITION.search, added)) and any(map(CONDITION.search, removed)):
         yield Mechanism("changes a condition", {"auth": 1.2, "data": 0.9, "errors": 0.5, "null": 0.4, "missing": 0.4, "route": 0.6})
-    if any(map(LOOKUP.search, removed)) and any(map(LOOKUP.search, added)):
+    if _looked_up(removed) and _looked_up(added) and _looked_up(removed) != _looked_up(added):
         yield Mechanism("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4})
     if any(map(CONVERT.search, (*removed, *added))):
         yield Mechanism("converts values differently", {"data": 1.7, "type": 1.7, "parse": 0.9, "errors": 0.3})
@@ -223,11 +237,19 @@ def _of_hunk(hunk: Hunk) -> Iterator[Mechanism]:
         yield Mechanism("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7})
     if any(map(SCHEDULE.search, (*removed, *added))):
         yield Mechanism("changes when something runs", {"fanout": 1.6, "saturation": 1.2, "exhausted": 1.2, "cpu": 1.1, "latency": 0.6})
+    if IMAGE.search(hunk.file):
+        yield Mechanism("changes what the image holds", {"missing": 1.8, "crash": 1.2, "auth": 0.8, "certificate": 0.8})
     if any(map(PROBE.search, (*removed, *added, *hunk.kept, hunk.place))):
         yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0, "idle": 0.8})
 
 
-def _io_in_loop(hunk: Hunk) -> bool:
+def _looked_up(lines: Iterable[str]) -> set[str]:
+    """Names and literals in the lines that look settings up."""
+    found = [line for line in lines if LOOKUP.search(line)]
+    return {each for line in found for each in (*LITERAL.findall(line), *CONSTANT.findall(line), *KEY.findall(line))}
+
+
+def _io_in_loop(hunk: Hunk, outward: re.Pattern[str] | None) -> bool:
     """More calls out in a loop, before or among the lines, than were removed."""
     around = any(LOOP.search(line) for line in hunk.kept)
 
@@ -235,7 +257,7 @@ def _io_in_loop(hunk: Hunk) -> bool:
         inside, calls = around, 0
         for line in lines:
             inside = inside or bool(LOOP.search(line))
-            calls += inside and bool(CALLS_OUT.search(line))
+            calls += inside and bool(CALLS_OUT.search(line) or (outward and outward.search(line) and not DEFINES.search(line)))
         return calls
 
     return looped(hunk.added) > looped(hunk.removed)

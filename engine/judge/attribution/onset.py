@@ -76,6 +76,8 @@ NO_ARRIVALS: Final = re.compile(
     r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
 )
 
+#: What databases, caches and brokers count of what they are asked.
+SERVED: Final = re.compile(r"(quer(y|ies)|statements?|commands?|operations|ops|selects?|reads|gets)(_total|_count|_per_\w+|_rate)?$", re.I)
 #: Series of how much comes in, not how often.
 VOLUME: Final = re.compile(r"(upload|ingest|inbound|incoming|ingress|receiv)\w*(bytes|rows|records|size|volume)", re.I)
 
@@ -214,10 +216,16 @@ def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:
 
 
 def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozenset[str]:
-    """Services that get at least 1.5 times their requests without their callers getting more: one of the callers asks too often."""
+    """Services that get at least 1.5 times their requests without their callers getting more: one of the callers asks too often.
+
+    What a service that calls nobody counts as queries or commands came in, too.
+    """
+    edges = tuple(edges)
+    calling = {edge.caller for edge in edges if edge.caller != edge.callee}
     ratio: dict[str, float] = {}
     for each in risen:
-        if each.kind == "requests" and each.old > 0 and arrivals(each.metric):
+        served = each.service not in calling and bool(SERVED.search(each.metric))
+        if each.old > 0 and (served or (each.kind == "requests" and arrivals(each.metric))):
             ratio[each.service] = max(ratio.get(each.service, 1.0), each.new / each.old)
     callers: dict[str, set[str]] = {}
     for edge in edges:

@@ -17,7 +17,9 @@ MEASURED_LEAST: Final = 0.02
 UNRELATED: Final = 0.2
 RELATED: Final = 0.3
 SHARED: Final = 0.5
-UPSTREAM: Final = 0.6  # who sends a root that idles its work
+UPSTREAM: Final = 0.6  # who sends its work to a root that idles, or that refuses what it is sent
+REFUSALS: Final = ("parse", "data", "type", "auth", "route")
+REFUSES_FROM: Final = 0.6
 IDLE_FROM: Final = 0.9
 UNEXPLAINED: Final = 0.5  # nats for each service that fell ill at once and that it does not reach
 SIBLING: Final = 0.6  # changes a table of a database that the root uses, too
@@ -43,7 +45,7 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
         reach = max(.02, min(1, q + .1 max(0, flow - q)))
     Estimated, R the root weight of the services it went live in, relative to the likeliest root:
         reach = max(R, .8 for shared code that names the root, .5 for shared code, .6 where it changes tables of a database that both use,
-                    .6 where it sends an idle root its work,
+                    .6 where it sends a root that idles or refuses its work,
                     .3 where a service calls or is called by the root, .2)
     """
     touched = dict.fromkeys(live.services)
@@ -74,9 +76,12 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     if best < SIBLING and change.type is ChangeType.CODE and beside.intersection(touched) and STATEMENT.search(change.diff):
         best, why = SIBLING, f"touches {sorted(beside.intersection(touched))[0]}, and a schema or query of what {root} calls, too"
     # shared code that only went where nothing is wrong is no more than related
-    idle = dict(context.symptoms).get("idle", 0.0) >= IDLE_FROM
-    if idle and best < UPSTREAM and (above := upstream(root, context).intersection(touched)):
-        best, why = UPSTREAM, f"touches {sorted(above)[0]}, which should send {root} its work"
+    symptoms = dict(context.symptoms)
+    idle = symptoms.get("idle", 0.0) >= IDLE_FROM
+    refuses = max(symptoms.get(kind, 0.0) for kind in REFUSALS) >= REFUSES_FROM
+    if (idle or refuses) and best < UPSTREAM and (above := upstream(root, context).intersection(touched)):
+        what = "should send" if idle else "sends"
+        best, why = UPSTREAM, f"touches {sorted(above)[0]}, which {what} {root} its work"
     # what sends nothing is infrastructure; it cannot be said to show nothing
     unseen = any(name not in context.known_services for name in touched)
     near = not touched or unseen or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)

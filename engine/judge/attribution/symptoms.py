@@ -35,7 +35,7 @@ TEXTS: Final = (
     r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
     r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
-    ("lock", r"dead-?lock|\block|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"),
+    ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"),
     ("race",
     r"concurrent ?(modification|map|access|use|write)|second operation|previous operation|\brace\b|thread-?safe|already (in use"
     r"|closed|running|disposed)|busy with|context (was )?cancell?ed|interleav"),
