@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from engine.judge.attribution.content import Content, contents, flag_nats
@@ -13,7 +14,7 @@ from engine.judge.attribution.gates import SHARE, brought_by
 from engine.judge.attribution.inert import inert_term
 from engine.judge.attribution.live import Live, live_of, time_term
 from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
-from engine.judge.attribution.none import none_term
+from engine.judge.attribution.none import base, none_term
 from engine.judge.attribution.reach import reach_term
 from engine.judge.attribution.value import value_term
 from engine.judge.context import ChangeContext
@@ -26,10 +27,10 @@ SUSPECT_ELSE: Final = 0.1  # where nothing is named
 RULED_OUT_BELOW: Final = 0.05
 NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
-MECHANISM_FACTOR: Final = 1.2
-TEMPERATURE: Final = 1.0  # fitted, like UNSEEN, by log loss on the authored incidents, with and without their culprit
-UNSEEN: Final = 1.0  # nats of a change that was never told
-UNSEEN_BARE: Final = -3.0  # where no change carries a diff and the excess is measured: scores are smaller there
+#: Factors of the terms, fitted over incidents with and without the culprits: python -m tests.bench.attribution_fit
+WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
+    {"time": 1.5, "reach": 1.1, "carried": 1.0, "inert": 1.0, "content": 0.95, "mechanism": 1.9, "value": 1.0}
+)
 TOO_LATE: Final = -6.0
 CONTENT_MOST: Final = 4.5
 VALUE_CONFIRMS: Final = 1.5
@@ -58,11 +59,12 @@ class Weighed:
 def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attribution:
     """Weigh every change and *none*, and say which did it.
 
-        score(c) = time + ln reach + carried + inert + content + 1.2 mechanism + value;  p = softmax(score / T)
+        score(c) = sum of WEIGHTS x (time, ln reach, carried, inert, content, mechanism, value);  p = softmax(score)
 
     over the changes, *none*, and a change that was never told (its share is nobody's, and ends inconclusive).
     A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
-    The answer is a change at p >= .5 with a mechanism (or half of the measured excess), "none" at p(none) >= .5, else "inconclusive".
+    The answer is a change at p >= .5 with a mechanism (or half of the measured excess), "none" at p(none) >= .5 with a reason,
+    else "inconclusive".
     A change is confirmed at .8 with a mechanism, suspect from .2 on (.1 where nothing is named; at most three), ruled out below .05.
     """
     ordered = sorted({change.id: change for change in changes}.values(), key=lambda each: (each.time_ns, each.id))
@@ -71,8 +73,7 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
     none_nats, none_reasons = none_term(context, bare=bare)
     carriers = {deploy for each in weighed for deploy in each.live.deploys}
     own = [each for each in weighed if each.change.id not in carriers]
-    unseen = UNSEEN_BARE if bare and context.measured else UNSEEN
-    scores = [score / TEMPERATURE for score in (*(each.score for each in own), none_nats, unseen)]
+    scores = [*(each.score for each in own), none_nats, base(context, bare=bare)]
     top = max(scores)
     odds = [math.exp(score - top) for score in scores]
     probability = {each.change.id: odd / sum(odds) for each, odd in zip(own, odds, strict=False)}
@@ -83,7 +84,7 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
     ranked = sorted(weighed, key=lambda each: (-probability[each.change.id], each.change.id in carriers, each.change.id))
     answer = INCONCLUSIVE
     first = next((each for each in ranked if each.change.id not in carriers), None)
-    if none_probability >= NONE_AT:
+    if none_probability >= NONE_AT and none_reasons:
         answer = NONE
     elif first is not None and probability[first.change.id] >= NAMED_AT and first.mechanism:
         answer = first.change.id
@@ -160,15 +161,17 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     flagged = flag_nats(change, context) if can else 0.0
     if flagged > mechanism_nats:
         mechanism_nats, mechanism_why = flagged, f"switches {change.flag_key}, which the errors name"
-    terms = (
-        ("time", time_nats),
-        ("reach", reach_nats),
-        ("carried", live.carried),
-        ("inert", inert_nats),
-        ("content", content_nats),
-        ("mechanism", MECHANISM_FACTOR * mechanism_nats),
-        ("value", value_nats),
-    )
+    nats = {
+        "time": time_nats,
+        "reach": reach_nats,
+        "carried": live.carried,
+        "inert": inert_nats,
+        "content": content_nats,
+        "mechanism": mechanism_nats,
+        "value": value_nats,
+    }
+    # too late is too late, whatever the time weighs
+    terms = tuple((name, each if name == "time" and late else WEIGHTS[name] * each) for name, each in nats.items())
     reasons = [f"{time_why}{', ' + live.how if live.how else ''}", reach_why]
     reasons += [why for why in (inert_why, mechanism_why, value_why) if why]
     if content.frame and not late:

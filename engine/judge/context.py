@@ -10,7 +10,20 @@ from typing import Final
 import numpy as np
 
 from engine.evidence.metric import ExcessFlow
-from engine.judge.attribution.onset import FLOOD_RATIO, STARTS, VOLUME, Departure, Sign, arrivals, apart, departures, flooded, root_weights, starved, walk
+from engine.judge.attribution.onset import (
+    FLOOD_RATIO,
+    STARTS,
+    VOLUME,
+    Departure,
+    Sign,
+    apart,
+    arrivals,
+    departures,
+    flooded,
+    root_weights,
+    starved,
+    walk,
+)
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore

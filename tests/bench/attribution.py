@@ -1,8 +1,8 @@
-"""Which change did it, on authored incidents by split: python -m tests.bench.attribution [dev|test|old ...] [--cases] [--nulls] [--reliability].
+"""Which change did it, on authored incidents by split: python -m tests.bench.attribution [SPLIT ...] [--nulls].
 
-    old   the incidents 01-58, on which the first formulas were chosen
-    dev   odd numbers from 61 on: for improving
-    test  even numbers from 61 on: scored at first sight and at the end, never looked into
+old   the incidents 01-58, on which the first formulas were chosen
+dev   odd numbers from 61 on: for improving
+test  even numbers from 61 on: scored at first sight and at the end, never looked into
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def reliability(read: Sequence[tuple[Case, Attribution]]) -> Iterator[str]:
         inside = [(p, hit) for p, hit in said if low <= p < high]
         if inside:
             mean, hits = sum(p for p, _ in inside) / len(inside), sum(hit for _, hit in inside)
-            yield f"  likeliest at p {low:.1f}-{min(high, 1.0):.1f}: {len(inside)} incidents, mean p {mean:.2f}, right {hits / len(inside):.2f}"
+            bin_ = f"  likeliest at p {low:.1f}-{min(high, 1.0):.1f}: {len(inside)} incidents"
+            yield f"{bin_}, mean p {mean:.2f}, right {hits / len(inside):.2f}"
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--reliability", action="store_true")
     parser.add_argument("--terms", default="", metavar="CASE")
     arguments = parser.parse_args()
-    print(f"{'split':6}{'cases':>5} {'right':>9} {'suspected':>10} {'none right':>10} {'inconclus.':>9} {'decoys named':>12} {'confirmed':>12}")
+    print("split cases     right  suspected none right inconclus. decoys named    confirmed")
     for split in arguments.splits:
         found = list(split_cases(split))
         read = [(case, attribute(case.changes, case.context)) for case in found]

@@ -12,6 +12,7 @@ from engine.judge.context import ChangeContext, seconds
 from engine.records import HOUR_NS, MINUTE_NS, ChangeType, ConfigChange
 
 ROW_SECONDS: Final = 300.0
+WITHIN: Final = 0.67
 #: What a change breaks shows within minutes of its rollout, or once something has filled up, run out or come round.
 SOON: Final = 0.75
 SOON_SECONDS: Final = 480.0
@@ -86,7 +87,8 @@ def _same_revision(one: str, other: str) -> bool:
 def time_term(live: Live, context: ChangeContext) -> tuple[float, str]:
     """Nats of the time from going live to the onset, and a sentence.
 
-    before the onset: ln(.75 exp(-age / 8 min) + .25 exp(-age / 60 min));  within the interval that holds the onset: -1 per 300 s of its width, at most -1;
+    before the onset: ln(.75 exp(-age / 8 min) + .25 exp(-age / 60 min));
+    within the interval that holds the onset: -.67 per 300 s of its width, at most -.67;
     after the onset but before the symptom itself: -2;  later: -6
     """
     age = seconds(context.onset_earliest_ns, live.time_ns)
@@ -96,7 +98,7 @@ def time_term(live: Live, context: ChangeContext) -> tuple[float, str]:
     late = seconds(live.time_ns, context.onset_ns)
     if late <= 0:
         width = seconds(context.onset_ns, context.onset_earliest_ns)
-        return -min(1.0, width / ROW_SECONDS), "went live within the interval in which it began"
+        return -WITHIN * min(1.0, width / ROW_SECONDS), "went live within the interval in which it began"
     if live.time_ns <= context.symptom_ns:
         return -2.0, f"went live {_span(late)} after the first signs"
     return -6.0, f"went live {_span(late)} after the onset"

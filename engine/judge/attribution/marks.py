@@ -48,7 +48,8 @@ PRELOAD: Final = re.compile(
 )
 CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
 LOCK: Final = re.compile(
-    r"(?-i:(?<![A-Za-z])[lL]|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for update|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
+    r"(?-i:(?<![A-Za-z])[lL]|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for update"
+    r"|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
     re.I,
 )
 #: One for all requests, where each had its own.
@@ -59,10 +60,13 @@ SHARES: Final = re.compile(
 )
 #: A statement that keeps a table from others while it runs.
 TABLE_LOCK: Final = re.compile(
-    r"\bcreate\s+(unique\s+)?index\s+(?!concurrently)|\balter\s+table\b|\block\s+table\b|\bvacuum\s+full\b|\breindex\b|\btruncate\s+table\b", re.I
+    r"\bcreate\s+(unique\s+)?index\s+(?!concurrently)|\balter\s+table\b|\block\s+table\b|\bvacuum\s+full\b|\breindex\b|\btruncate\s+table\b",
+    re.I,
 )
 #: A repetition of a repetition: a pattern that may try exponentially many ways.
-BACKTRACKS: Final = re.compile(r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]", re.I)
+BACKTRACKS: Final = re.compile(
+    r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]", re.I
+)
 BLOCKING: Final = re.compile(
     r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
     r"|block_on|runBlocking|\.block\(\)|spin"
@@ -101,7 +105,9 @@ NETWORK: Final = re.compile(
 )
 SCHEDULE: Final = re.compile(r"\bcron\w*|\bschedul\w*|run_?every|@every|fixed_?rate", re.I)
 IMAGE: Final = re.compile(r"(^|/)(dockerfile|containerfile)[\w.-]*$|\.dockerfile$|(^|/)(apt|apk|system)[-_]?packages", re.I)
-DEFINES: Final = re.compile(r"\b(?:function|def|func|fun|fn)\s+(?:\([^)]*\)\s*)?(\w+)|\b(?:public|private|protected|static|async)\b[^=;(]*?\b(\w+)\s*\(")
+DEFINES: Final = re.compile(
+    r"\b(?:function|def|func|fun|fn)\s+(?:\([^)]*\)\s*)?(\w+)|\b(?:public|private|protected|static|async)\b[^=;(]*?\b(\w+)\s*\("
+)
 PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
 WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)

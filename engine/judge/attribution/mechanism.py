@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -204,9 +204,13 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
         fits = {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2}
         yield Mechanism("waits where it did not wait before", fits)
     elif _net(ASYNC, hunk) > 0:
-        yield Mechanism("does more at the same time", {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7})
+        yield Mechanism(
+            "does more at the same time", {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7}
+        )
     if _net(SHARES, hunk) > 0:
-        yield Mechanism("shares between requests what each had for itself", {"race": 2.0, "lock": 0.8, "data": 0.8, "parse": 0.6, "errors": 0.3})
+        yield Mechanism(
+            "shares between requests what each had for itself", {"race": 2.0, "lock": 0.8, "data": 0.8, "parse": 0.6, "errors": 0.3}
+        )
     if _net(BACKTRACKS, hunk) > 0:
         yield Mechanism("repeats a repetition in a pattern", {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8})
     if _net(TABLE_LOCK, hunk) > 0:

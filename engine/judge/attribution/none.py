@@ -9,8 +9,10 @@ from typing import Final
 from engine.judge.context import ChangeContext
 from engine.take.texts import TextKind
 
-BASE: Final = 0.5
-BASE_BARE: Final = -2.5  # where no change carries a diff and the excess is measured: scores are smaller there
+BASE: Final = 0.65  # fitted, like SPEAKS: python -m tests.bench.attribution_fit
+SPEAKS: Final = 1.25  # factor of what speaks for *none*
+BASE_BARE: Final = -1.5  # where no change carries a diff: scores are smaller there
+BASE_MEASURED: Final = -2.75  # nor a diff, but the excess is measured
 LOAD_FROM: Final = 1.5
 OUTSIDE_FROM: Final = 0.5
 APART: Final = 0.7
@@ -73,20 +75,27 @@ def is_public(host: str) -> bool:
     return "." in host and not PRIVATE.search(host)
 
 
+def base(context: ChangeContext, *, bare: bool) -> float:
+    """Nats of *none* with nothing to say for it, and of a change that was never told: nothing tells the two apart."""
+    if not bare:
+        return BASE
+    return BASE_MEASURED if context.measured else BASE_BARE
+
+
 def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, ...]]:
     """Nats for "no change did it", and the reasons.
 
-    base .5 (-2.5 for measured incidents without diffs)
-    + load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured: min(3, 3 log2 r) from 1.1 on
+    base + 1.25 times
+      load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured, without diffs: min(2.4, 2.4 log2 r) from 1.1 on
     + outside: 1 + 3 share where at least half of the root's errors name a host outside; .5 + share if its name is private
     + services that fell ill at once and have nothing to do with each other: .7 for each beyond the first, at most 2.1
     + a status page speaks of trouble 1.5; disks, machines, certificates, failover, network 2
     """
-    nats, reasons = BASE_BARE if bare and context.measured else BASE, []
+    nats, reasons = 0.0, []
     ratio = context.load_ratio
     if context.measured and bare:
         if ratio > 1.1:
-            nats += min(3.0, 3 * math.log2(ratio))
+            nats += min(2.4, 2.4 * math.log2(ratio))
             reasons.append(f"{context.load_service or context.root} gets {ratio:.2g} times its usual requests")
     elif ratio >= LOAD_FROM:
         nats += 2 + 0.5 * math.log2(ratio)
@@ -110,4 +119,4 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
             nats += 2.0
             reasons.append(f"{said.service} speaks of {what}: {said.text[:100]}")
             break
-    return nats, tuple(reasons)
+    return base(context, bare=bare) + SPEAKS * nats, tuple(reasons)

@@ -239,7 +239,7 @@ def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozen
 
 
 def starved(risen: Iterable[Departure]) -> frozenset[str]:
-    """Services that do less than two thirds of their usual work and are neither slow nor failing, by their series: their callers send less."""
+    """Services that do less than two thirds of their usual work and are neither slow nor failing: their callers send less."""
     less: set[str] = set()
     ill: set[str] = set()
     for each in risen:
@@ -256,9 +256,7 @@ def apart(signs: Iterable[Sign], edges: Iterable[TopologyEdge], onset_ns: int) -
     Those that call an ill service are left out: they have it from there. Sorted; fewer than two say nothing.
     """
     ill = {
-        sign.service
-        for sign in signs
-        if sign.kind in ("errors", "latency", "saturation") and abs(sign.time_ns - onset_ns) <= TOGETHER_NS
+        sign.service for sign in signs if sign.kind in ("errors", "latency", "saturation") and abs(sign.time_ns - onset_ns) <= TOGETHER_NS
     }
     callees: dict[str, set[str]] = {}
     for edge in edges:

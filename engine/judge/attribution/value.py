@@ -17,6 +17,8 @@ STEP: Final = 3.0
 RENAMED: Final = 2.5
 MISSING: Final = 2.0
 VERBATIM: Final = 1.5
+QUOTES: Final = 2.0
+QUOTED: Final = re.compile(r"[\"'`]([A-Za-z_]\w{3,})[\"'`]")
 #: Around a name: it is absent, unknown or unreadable.
 BEFORE: Final = re.compile(
     r"(?:missing|unknown|undefined|no such|no|not find|unresolved|invalid|required|unexpected|relation|column"
@@ -116,14 +118,19 @@ def _missed(change: ConfigChange, diff: Diff, context: ChangeContext) -> tuple[f
 
 
 def _verbatim(diff: Diff, context: ChangeContext) -> tuple[float, str]:
-    """A changed literal that the errors say; a plain word is none, nor is a message that is logged."""
+    """A changed literal that the errors say, or a newly used name that they quote; no plain word, no message that is logged."""
     lines = [line for line in (*diff.added, *diff.removed) if not TELLS.search(line)]
     literals = sorted({found.strip("\"'`") for line in lines for found in LITERAL.findall(line)})
     usual = "\n".join(context.usual_texts).lower()
     literals = [literal for literal in literals if literal.lower() not in usual]
+    before = {token.lower() for line in (*diff.removed, *diff.kept) for token in tokens(line)}
+    fresh = {token.lower() for line in diff.added for token in tokens(line)} - before - COMMON_NAMES
     for said in context.texts:
         if said.usual or said.kind is TextKind.STATEMENT:
             continue
+        quoted = {name.lower() for name in QUOTED.findall(said.text)} & fresh
+        if quoted and not any(name in usual for name in quoted):
+            return QUOTES * said.weight, f"the errors quote {min(quoted)}, which it newly uses"
         for literal in literals:
             if len(literal) >= 6 and PARTED.search(literal) and literal.lower() in said.text.lower():
                 return VERBATIM * said.weight, f"the errors say {literal!r}, which it changes"
