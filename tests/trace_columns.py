@@ -83,6 +83,8 @@ class Fault:
     fails: bool = False  # the stock service ends with an error
     skips: bool = False  # the stock service returns before its second step
     without: bool = False  # the shop no longer calls the stock service
+    silent: bool = False  # the stock service sends nothing, and nobody answers who calls it
+    breaks: bool = False  # the span that carries the call to the stock service ends with an error
     requests: int = 1  # a second
 
 
@@ -113,7 +115,11 @@ def _request(records: Records, number: int, start: float, fault: Fault, rng: np.
     records.log("cart", "Cart#10 opening", start + 0.003, span=cart, **trace)
     if fault.without:
         return
-    records.span("cart", "GET", start + 0.004, total["stock"] + gap, span=to_stock, parent=cart, kind=int(SpanKind.CLIENT), **trace)
+    broken = error if fault.breaks else 0
+    call = {"span": to_stock, "parent": cart, "kind": int(SpanKind.CLIENT), "status": broken}
+    records.span("cart", "GET", start + 0.004, total["stock"] + gap, **call, **trace)
+    if fault.silent:
+        return
     kind, status = int(SpanKind.SERVER), error if fault.fails else 0
     records.span(
         "stock", "GET /stock", start + 0.004 + gap / 2e3, total["stock"], span=stock, parent=to_stock, kind=kind, status=status, **trace

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from engine.evidence.flow import Own
+from engine.evidence.flow import Own, Steps
 from engine.evidence.names import LOWEST_Z, Names, loudest, percent
+from engine.evidence.unanswered import Unanswered
 from engine.normal.baseline import Shares, share_z
 from engine.records import F64, I64, Bool, Evidence, Family
 from engine.take.joined import KIND_SHIFT, EventKind
@@ -60,14 +61,14 @@ def _log_beta_tail(a: float, b: float, x: float) -> float:
     return front + math.log(fraction)
 
 
-def errors(view: View, shares: Shares, codes: Codes, names: Names, own: Sequence[Own]) -> list[Evidence]:
+def errors(view: View, shares: Shares, codes: Codes, names: Names, steps: Steps) -> list[Evidence]:
     """Spans with error status and no child that has one, by operation.
 
     nats = -ln P(Bin(n, p) >= k): p the usual share, at least .01 + 2.5 / (history + 20); n the effective number of traces (a share
-    varies between blocks anyway), k = share * n. Z = sqrt(2 nats), times the mean of `own`: what is this service's doing of what its
-    failing spans show, by part of the view (`flow.score`).
+    varies between blocks anyway), k = share * n. Z = sqrt(2 nats), times the mean of `steps.own`: what is this service's doing of what
+    its failing spans show, by part of the view (`flow.score`).
     What is taken off because the caller names another service is not lost: where the call reached a service that did not fail itself
-    (a timeout, a broken connection), that service is charged with it.
+    (a timeout, a broken connection), that service is charged with it. A call that a silent service no longer answers is that one's.
     """
     hits = view.by_outcome(codes)
     failing = (codes.contexts.keys & EVENT == SPAN_EVENT)[codes.context_of] & (codes.outcomes.keys & EVENT == _FAILED) & (hits > 0)
@@ -78,7 +79,7 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, own: Sequence
     usual = shares.usual(chosen)
     chances, by_context = view.by_context(codes)
     pieces = []
-    by_part = [_failures(part, failing) for part in own]
+    by_part = [_failures(own, failing, steps.gone) for own in steps.own]
     for place, code in enumerate(chosen.tolist()):
         context = int(codes.context_of[code])
         share, traces, spans = float(hits[code] / chances[context]), int(by_context[context]), int(chances[context])
@@ -129,7 +130,7 @@ class _Failures(NamedTuple):
     passed: list[tuple[int, float]]  # service that was called, and what it is charged with
 
 
-def _failures(own: Own, failing: Bool) -> dict[int, _Failures]:
+def _failures(own: Own, failing: Bool, unanswered: Unanswered) -> dict[int, _Failures]:
     """Failing spans of a part by outcome; failing: bool [outcomes]."""
     part, spans = own.part, own.part.spans
     steps = part.steps(failing)
@@ -143,9 +144,12 @@ def _failures(own: Own, failing: Bool) -> dict[int, _Failures]:
     mine = own.of(rows)
     visible = np.logical_or.reduceat(failed_roots[spans.trace[rows]], first)
     charged: dict[int, list[tuple[int, float]]] = {}
-    if spans.passes_on_error[rows].any():
+    gone, silent = (column[rows] for column in unanswered.spans(part))
+    if spans.passes_on_error[rows].any() or (gone >= 0).any():
         callee = _callees(spans)[rows]
         parts = np.where(spans.passes_on_error[rows] & (callee >= 0), mine * (1 - PASSED_ON) / PASSED_ON, 0.0)
+        callee, parts = np.where(gone >= 0, gone, callee), np.where(gone >= 0, mine * silent, parts)
+        mine = mine * (1 - silent)
         pairs, position = np.unique(outcome.astype(np.int64) << 32 | np.maximum(callee, 0), return_inverse=True)
         for pair, part_of in zip(pairs.tolist(), np.bincount(position.reshape(-1), weights=parts).tolist(), strict=True):
             if part_of > 0:

@@ -5,13 +5,14 @@
     own     = mean over its spans of (1 - largest fault below in another service) * (.3 if the visit passes on another's error)
     fault   = max(0, 1 - usual / share) * min(1, Z / 4) * growth if Z > 2 else 0
 
-A service gets its loudest step. When at least two services stop right after calling X, X gets the root of the sum of their squares.
+A service gets its loudest step. What is a call that a silent service no longer answers is that service's (`engine.evidence.unanswered`).
+When at least two services stop right after calling X, X gets the root of the sum of their squares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from engine import kernels
 from engine.evidence.names import LOWEST_Z, MOST_PIECES, NOTABLE_Z, Names, loudest, percent
+from engine.evidence.unanswered import NONE, Unanswered, unanswered
 from engine.normal.baseline import Shares, Usual, share_z
 from engine.records import F64, I64, Evidence, Family
 from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind
@@ -42,6 +44,12 @@ class Steps:
     usual: Usual
     z: F64
     own: tuple[Own, ...]  # of each part of the view
+    gone: Unanswered = NONE
+
+    def charged(self) -> tuple[I64, F64]:
+        """Service (-1: none) and Z that each step is charged to another with, because that one no longer answers."""
+        callee, part = self.gone.of(self.outcome)
+        return callee, self.z * part
 
 
 class Own:
@@ -102,15 +110,21 @@ def examples(steps: Steps, places: Sequence[int]) -> dict[int, str]:
 
 def flow(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]:
     """Evidence of the family in a view, from its steps."""
+    callee, charged = steps.charged()
+    left = replace(steps, z=steps.z - charged)
     places: list[int] = []
-    for service in np.unique(steps.service[steps.z >= LOWEST_Z]).tolist():
-        mine = np.flatnonzero(steps.service == service)
-        least = min(NOTABLE_Z, float(steps.z[mine].max()))  # quieter ones `loudest` would drop
-        loud = mine[np.argsort(-steps.z[mine], kind="stable")][: MOST_PIECES + 1]
-        places += loud[steps.z[loud] >= least].tolist()
-    trace_ids = examples(steps, places)
-    pieces = [_piece(view, steps, place, trace_ids[place], names) for place in places]
-    return loudest(pieces + callees(view, steps, codes, names))
+    for service in np.unique(left.service[left.z >= LOWEST_Z]).tolist():
+        mine = np.flatnonzero(left.service == service)
+        least = min(NOTABLE_Z, float(left.z[mine].max()))  # quieter ones `loudest` would drop
+        loud = mine[np.argsort(-left.z[mine], kind="stable")][: MOST_PIECES + 1]
+        places += loud[left.z[loud] >= least].tolist()
+    passed = np.flatnonzero(charged >= LOWEST_Z).tolist()
+    trace_ids = examples(steps, [*places, *passed])
+    pieces = [_piece(view, left, place, trace_ids[place], names) for place in places]
+    for place in passed:
+        silent = names.service(int(callee[place]))
+        pieces.append(_unanswered(view, steps, place, float(charged[place]), trace_ids[place], silent, names))
+    return loudest(pieces + callees(view, left, codes, names))
 
 
 def score(view: View, shares: Shares, codes: Codes, *, explain_away: bool = True) -> Steps:
@@ -131,7 +145,8 @@ def score(view: View, shares: Shares, codes: Codes, *, explain_away: bool = True
     total = np.zeros(len(happened))
     for part in own:
         part.add_to(total)
-    return Steps(chosen, codes.service_of_context[of], share, trials, usual, raw * growth * total[chosen] / happened[chosen], own)
+    gone = unanswered(view, shares, codes, chosen[raw > 0].astype(np.int64), happened, chances) if explain_away else NONE
+    return Steps(chosen, codes.service_of_context[of], share, trials, usual, raw * growth * total[chosen] / happened[chosen], own, gone)
 
 
 def fault_below(part: Part, span_fault: F64) -> F64:
@@ -196,3 +211,11 @@ def _piece(view: View, steps: Steps, place: int, trace_id: str, names: Names) ->
         f"in {operation}, after {before} comes {after} in {percent(share)} of {int(steps.traces[place])} traces, usually {percent(usual)}",
         trace_id,
     )
+
+
+def _unanswered(view: View, steps: Steps, place: int, z: float, trace_id: str, callee: str, names: Names) -> Evidence:
+    piece = _piece(view, steps, place, trace_id, names)
+    _, operation, before, _ = names.step(int(steps.outcome[place]))
+    calls = f"in {percent(piece.observed)} of {piece.n} traces, usually {percent(piece.expected)}"
+    sentence = f"{callee} does not answer {piece.service}: in {operation}, after {before} it is called without an answer {calls}"
+    return replace(piece, service=callee, subject="calls to it", z=z, sentence=sentence, peer=piece.service)

@@ -85,7 +85,7 @@ class Traces:
             *flow(now, steps, self.codes, self.names),
             *gap(now, slow, self.names),
             *self_time(now, slow, self.codes, self.names),
-            *errors(now, baseline.shares, self.codes, self.names, steps.own),
+            *errors(now, baseline.shares, self.codes, self.names, steps),
             *rate(now, baseline.levels, self.codes, self.names),
             *found,
         ]
