@@ -225,8 +225,19 @@ def row(z, first=300, last=600):
     return tell
 
 
-@pytest.mark.parametrize(("rows", "pages"), [([5.0], False), ([5.0, 5.0], True), ([5.0, 0.0], False), ([30.0], False)])
-def test_one_row_of_a_slow_series_pages_nobody_however_far_beyond(rows, pages):
+@pytest.mark.parametrize(
+    ("rows", "pages"),
+    [
+        ([7.0], False),
+        ([7.0, 7.0], True),
+        ([7.0, 0.0], False),
+        ([30.0], False),
+        ([5.0, 5.0], False),
+        ([5.0, 7.0], False),
+        ([5.0, 7.0, 7.0], True),
+    ],
+)
+def test_one_row_of_a_slow_series_pages_nobody_however_far_beyond_nor_do_two_barely_beyond(rows, pages):
     tell = both(*(row(z, 300 + 300 * number, 600 + 300 * number) for number, z in enumerate(rows) if z))
     story = Story(learning={"cart": 1.0}).run(0, 1500, tell)
     assert len(story.openings()) == 1

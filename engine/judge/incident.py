@@ -143,7 +143,8 @@ class Incidents:
             live.carried = {service for service in live.carried if ratios.get(service, 0.0) >= CALM}
             if live.places & departing:
                 live.departed_ns = now_ns
-                live.seen_ns = (live.seen_ns[0], max(live.seen_ns[1], moment(departures, live.places, now_ns)))
+                seen_ns = moment(departures, live.places, now_ns)
+                live.seen_ns = (live.seen_ns[0] or seen_ns, max(live.seen_ns[1], seen_ns))
                 if live.strength >= STRONG * live.peak:
                     live.span_end_ns = now_ns
 

@@ -18,6 +18,9 @@ CRITICAL_RATIO = 3.0  # a user-visible time this many times the usual is critica
 CRITICAL_Z = 4.9  # 12 nats of user-visible failures are critical
 TOGETHER_NS = 120 * SECOND_NS  # incidents that began within this and have one root are one
 PAGE_AFTER_NS = 30 * SECOND_NS
+#: Thresholds from which a row of a slow series counts for a page. Its Z is against some hundred rows, and neighbours are alike: of normal
+#: ones two in a row reach 1.3.
+PAGE_RATIO = 1.5
 #: Families that are computed anew only when a row of their series comes.
 SLOW = frozenset({Family.METRIC})
 TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
@@ -116,18 +119,18 @@ def same(earlier: Incident, later: Incident) -> bool:
 def moment(departures: Sequence[Departure], places: set[str], now_ns: int) -> int:
     """When what departs at the places was seen: now, or the start of its row where slow series alone depart; 0 if nothing does.
 
-    A row of five minutes stands for five minutes, however many steps look at it.
+    A row of five minutes stands for five minutes, however many steps look at it; one below `PAGE_RATIO` thresholds stands for nothing.
     """
-    here = [one.evidence for one in departures if one.evidence.service in places]
-    if any(item.family not in SLOW for item in here):
+    here = [one for one in departures if one.evidence.service in places]
+    if any(one.evidence.family not in SLOW for one in here):
         return now_ns
-    return max((item.start_ns for item in here), default=0)
+    return max((one.evidence.start_ns for one in here if one.ratio >= PAGE_RATIO), default=0)
 
 
 def lasts(live: Live, now_ns: int) -> bool:
     """True if the incident was seen for half a minute: in steps, or in a second row of a slow series."""
     first, last = live.seen_ns
-    return now_ns - live.incident.onset_ns >= PAGE_AFTER_NS and last > first
+    return now_ns - live.incident.onset_ns >= PAGE_AFTER_NS and last > first > 0
 
 
 def traces_of(evidence: Sequence[Evidence]) -> dict[str, frozenset[str]]:
