@@ -4,10 +4,10 @@ What the caller shows then (another step than usual, an error of its client span
 the caller's own: so only spans of operations count that carried a call to another service before.
 
     lost(c, S)  = sum over calls of S of max(0, usual share after c * chances of c - calls now)
-    silence(S)  = u / (u + a)     u: half of the unanswered calls, the later ones; a: requests that S answered since then
+    silence(S)  = u / (u + a)     u: the middle half of the unanswered calls, by time; a: requests that S answered between them
     charged     = Z * min(1, lost / (calls without an answer after c that are more than usual)) * silence      if silence >= .9
 
-S is the service that lost most after c. The later half: what S answered before it went silent is in the window, too.
+S is the service that lost most after c. The middle half: what S answered before it went silent, or after, may be in the window, too.
 """
 
 from __future__ import annotations
@@ -140,5 +140,5 @@ def _silence(view: View, outcomes: I64, service: int) -> float:
     times = np.sort(np.concatenate(ended))
     if len(times) < LEAST_CALLS:
         return 0.0
-    later = times[len(times) // 2 :]
-    return len(later) / (len(later) + int((np.concatenate(answered) > later[0]).sum()))
+    middle, ends = times[len(times) // 4 : len(times) - len(times) // 4], np.concatenate(answered)
+    return len(middle) / (len(middle) + int(((ends > middle[0]) & (ends < middle[-1])).sum()))
