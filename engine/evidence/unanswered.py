@@ -5,7 +5,8 @@ the caller's own: so only spans of operations count that carried a call to anoth
 
     lost(c, S)  = sum over calls of S of max(0, usual share after c * chances of c - calls now)
     silence(S)  = u / (u + a)     u: the middle half of the unanswered calls, by time; a: requests that S answered between them
-    charged     = Z * min(1, lost / (calls without an answer after c that are more than usual)) * silence      if silence >= .9
+    charged     = Z * lost(c, S) / sum of lost(c, .) * silence(S)
+                  if silence >= .9, and lost >= .25 of the calls without an answer after c that are more than usual
 
 S is the service that lost most after c. The middle half: what S answered before it went silent, or after, may be in the window, too.
 """
@@ -24,7 +25,8 @@ from engine.windows import EVENT_BITS, SPAN_EVENT, Codes, Part, View
 
 ANSWERED: Final = 0.5  # share of an operation's spans in history that carried a call, from which it is a call
 SILENT: Final = 0.9
-LEAST_CALLS: Final = 3.0  # without an answer: fewer are an accident
+LEAST_CALLS: Final = 3  # without an answer: fewer are an accident
+LEAST_LOST: Final = 0.25  # of the calls without an answer: with other traffic a service may be called more often than usual
 EVENT: Final = (1 << EVENT_BITS) - 1
 PAYLOAD: Final = (1 << KIND_SHIFT) - 1
 
@@ -81,10 +83,10 @@ def unanswered(view: View, shares: Shares, codes: Codes, suspects: I64, happened
     suspects, calling = suspects[calling >= 0], calling[calling >= 0]
     if not len(suspects):
         return NONE
-    callee, lost = _lost(suspects, shares, codes, happened, chances)
+    callee, lost, part = _lost(suspects, shares, codes, happened, chances)
     usual = shares.usual(suspects).share * chances[codes.context_of[suspects]]
     more = np.maximum(happened[suspects] - usual, 1e-9)
-    part = np.minimum(1.0, lost / more)
+    part = np.where(lost >= LEAST_LOST * more, part, 0.0)
     for service in np.unique(callee[callee >= 0]).tolist():
         mine = callee == service
         silent = _silence(view, suspects[mine], service)
@@ -110,11 +112,11 @@ def _calling(suspects: I64, shares: Shares, codes: Codes) -> I64:
     return np.where(carried, found, -1).astype(np.int64)
 
 
-def _lost(suspects: I64, shares: Shares, codes: Codes, happened: F64, chances: F64) -> tuple[I64, F64]:
-    """Of the context of each suspect the service that lost most calls there (-1: none did), and how many."""
+def _lost(suspects: I64, shares: Shares, codes: Codes, happened: F64, chances: F64) -> tuple[I64, F64, F64]:
+    """Of the context of each suspect the service that lost most calls there (-1: none did), how many, and which part of all lost ones."""
     context = codes.context_of[suspects]
     calls = np.flatnonzero(((codes.outcomes.keys & EVENT) >> KIND_SHIFT == EventKind.CALL) & np.isin(codes.context_of, context))
-    callee, lost = np.full(len(suspects), -1, np.int64), np.zeros(len(suspects))
+    callee, lost, part = np.full(len(suspects), -1, np.int64), np.zeros(len(suspects)), np.zeros(len(suspects))
     missing = np.maximum(shares.usual(calls).share * chances[codes.context_of[calls]] - happened[calls], 0.0)
     service = (codes.outcomes.keys[calls] & PAYLOAD) >> SERVICE_SHIFT
     for at, each in enumerate(context.tolist()):
@@ -124,8 +126,8 @@ def _lost(suspects: I64, shares: Shares, codes: Codes, happened: F64, chances: F
             total = np.bincount(place.reshape(-1), weights=missing[here])
             best = int(np.argmax(total))
             if total[best] >= 1:
-                callee[at], lost[at] = names[best], total[best]
-    return callee, lost
+                callee[at], lost[at], part[at] = names[best], total[best], total[best] / total.sum()
+    return callee, lost, part
 
 
 def _silence(view: View, outcomes: I64, service: int) -> float:
