@@ -16,6 +16,7 @@ def test_calls_that_nobody_answers_are_the_doing_of_who_is_silent(breaks: bool) 
     z = z_of(found, "flow", "error")
     assert z["stock"] > 5
     assert all(other < 1 for service, other in z.items() if service != "stock")
+    assert sum(piece.service == "stock" for piece in found if piece.family == "flow") == 1
     said = next(piece for piece in found if piece.service == "stock" and piece.family == "flow")
     assert said.peer == "cart"
     assert "stock does not answer cart" in said.sentence

@@ -118,12 +118,13 @@ def flow(view: View, steps: Steps, codes: Codes, names: Names) -> list[Evidence]
         least = min(NOTABLE_Z, float(left.z[mine].max()))  # quieter ones `loudest` would drop
         loud = mine[np.argsort(-left.z[mine], kind="stable")][: MOST_PIECES + 1]
         places += loud[left.z[loud] >= least].tolist()
-    passed = np.flatnonzero(charged >= LOWEST_Z).tolist()
-    trace_ids = examples(steps, [*places, *passed])
+    silent = {int(code): np.flatnonzero((callee == code) & (charged >= LOWEST_Z)) for code in np.unique(callee[charged >= LOWEST_Z])}
+    best = {code: int(mine[np.argmax(charged[mine])]) for code, mine in silent.items()}
+    trace_ids = examples(steps, [*places, *best.values()])
     pieces = [_piece(view, left, place, trace_ids[place], names) for place in places]
-    for place in passed:
-        silent = names.service(int(callee[place]))
-        pieces.append(_unanswered(view, steps, place, float(charged[place]), trace_ids[place], silent, names))
+    for code, place in best.items():
+        z = float(np.sqrt((charged[silent[code]] ** 2).sum()))  # other calls at each place
+        pieces.append(_unanswered(view, steps, place, z, trace_ids[place], names.service(code), names))
     return loudest(pieces + callees(view, left, codes, names))
 
 

@@ -8,7 +8,8 @@ the caller's own: so only spans of operations count that carried a call to anoth
     charged     = Z * lost(c, S) / sum of lost(c, .) * silence(S)
                   if silence >= .9, and lost >= .25 of the calls without an answer after c that are more than usual
 
-S is the service that lost most after c. The middle half: what S answered before it went silent, or after, may be in the window, too.
+S is the service that lost most after c; it gets the root of the sum of squares over all places that call it. The middle half: what S
+answered before it went silent, or after, may be in the window, too.
 """
 
 from __future__ import annotations
