@@ -96,7 +96,12 @@ TABLE: tuple[Row, ...] = (
     Row("rca_config_last_reload_successful", "gauge", "1 if the last reload of the settings worked"),
     Row("rca_config_last_reload_timestamp_seconds", "gauge", "When settings were last loaded"),
     Row("rca_degraded", "gauge", "1: works, but not fully", ("reason",)),
-    Row("rca_build_info", "gauge", "Version, and the decoder in use: walker or plain", ("version", "decoder")),
+    Row(
+        "rca_build_info",
+        "gauge",
+        "Version, decoder (walker, plain), kernels (compiled, plain)",
+        ("version", "decoder", "kernels"),
+    ),
 )
 ROWS = {row.name: row for row in TABLE}
 #: 1 ms ... 10 min; 0.15: what closing a window may take

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from engine import kernels
 from engine.records import Batch, ConfigChange, Finding, Incident, Snapshot
 from engine.strings import Resources, Strings
 from exporter import __version__, log
@@ -63,7 +64,9 @@ class Service:
         self._lock = threading.Lock()
         self.metrics = Metrics()
         self.metrics.registry.register(Findings(lambda: self.snapshot))
-        self.metrics.set("rca_build_info", 1, version=__version__, decoder=in_use(config.receiver.decoder))
+        self.metrics.set("rca_build_info", 1, version=__version__, decoder=in_use(config.receiver.decoder), kernels=kernels.in_use())
+        if not kernels.COMPILED:
+            event("the plain kernels are in use: no compiled ones here; joining spans costs several times as much", level=logging.WARNING)
         self._loaded(good=True)
         folder = Path(config.store.path)
         try:

@@ -36,6 +36,7 @@ def status_view(
         "version": version,
         "state": state,
         "decoder": next((labels["decoder"] for labels, _ in metrics.values("rca_build_info")), None),
+        "kernels": next((labels["kernels"] for labels, _ in metrics.values("rca_build_info")), None),
         "degraded": list(degraded),
         "started": rfc3339(started_ns),
         "uptime_seconds": (now_ns - started_ns) // SECOND_NS,
@@ -149,6 +150,8 @@ def status_text(status: Status) -> str:
     """The view as text for a terminal."""
     lines = [f"whence {status['version']}: {status['state']}, up {lapse(status['uptime_seconds'])}"]
     lines += [f"listening: {', '.join(f'{name} {where}' for name, where in status['listening'].items())}"]
+    if status["kernels"] == "plain":
+        lines += ["kernels: plain, joining spans costs several times as much as with the compiled ones"]
     if status["decoder"] == "plain":
         lines += ["decoder: plain, some 40 times slower than the compiled one (see the log of the start)"]
     lines += [f"degraded: {each}" for each in status["degraded"]]

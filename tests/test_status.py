@@ -83,3 +83,16 @@ def test_a_service_without_traces_is_told_what_stays_unseen() -> None:
 
 def test_the_view_is_json() -> None:
     assert json.loads(json.dumps(view(snapshot(incident())))) == view(snapshot(incident()))
+
+
+def test_it_says_loudly_that_plain_parts_run_instead_of_compiled_ones() -> None:
+    def lines(decoder: str, kernels: str) -> list[str]:
+        metrics = Metrics()
+        metrics.set("rca_build_info", 1, version="0.1.0", decoder=decoder, kernels=kernels)
+        shown = status_view(
+            Snapshot(), hints=[], metrics=metrics, state="ready", version="0.1.0", listening={}, degraded=[], started_ns=0, now_ns=1
+        )
+        return [line.partition(",")[0] for line in status_text(shown).splitlines() if line.startswith(("decoder", "kernels"))]
+
+    assert lines("plain", "plain") == ["kernels: plain", "decoder: plain"]
+    assert lines("walker", "compiled") == []

@@ -33,6 +33,11 @@ else:
     _group, _parents, _index, _find = tables.group, traces.parents, tables.index, tables.find
 
 
+def in_use() -> str:
+    """Which kernels run: compiled or plain."""
+    return "compiled" if COMPILED else "plain"
+
+
 class Index:
     """Rows by key, for several searches."""
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 
+from engine import kernels
 from exporter import __version__
 from exporter.decode.decoder import in_use
 
@@ -19,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print it."""
     found = {"whence": __version__, "python": platform.python_version(), "platform": platform.platform(), "decoder": in_use()}
+    found["kernels"] = kernels.in_use()
     print(
         json.dumps(found)
         if args.json
-        else f"whence {__version__} (Python {found['python']}, {found['platform']}, {found['decoder']} decoder)"
+        else f"whence {__version__} (Python {found['python']}, {found['platform']}, {found['decoder']} decoder, {found['kernels']} kernels)"
     )
     return 0
