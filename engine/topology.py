@@ -139,6 +139,7 @@ class Topology:
         self._asks: _Asks | None = None
         self._gone_ns = 0  # offers that end before this have waited long enough
         self._edges: dict[tuple[str, str, PeerKind], _Edge] = {}
+        self._told: tuple[TopologyEdge, ...] | None = None  # edges, until one changes
         self._aliases: dict[str, str] = {}  # what clients call a service -> its name, from calls that were answered
         self._services: set[str] = set()
         self._service_of = np.zeros(0, np.int32)  # by resource code
@@ -181,10 +182,12 @@ class Topology:
     def edges(self, now_ns: int) -> tuple[TopologyEdge, ...]:
         """Edges seen lately, by caller, callee and kind. Calls, errors and seconds are sums since they were first seen."""
         self._age(now_ns)
-        return tuple(
-            TopologyEdge(caller, callee, kind, edge.calls, edge.errors, edge.seconds)
-            for (caller, callee, kind), edge in sorted(self._edges.items())
-        )
+        if self._told is None:
+            self._told = tuple(
+                TopologyEdge(caller, callee, kind, edge.calls, edge.errors, edge.seconds)
+                for (caller, callee, kind), edge in sorted(self._edges.items())
+            )
+        return self._told
 
     def virtual(self) -> frozenset[str]:
         """Nodes that sent no span of their own."""
@@ -203,6 +206,7 @@ class Topology:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state`."""
+        self._told = None
         self._edges = {
             (caller, callee, PeerKind(kind)): _Edge(calls, errors, seconds, last_ns)
             for caller, callee, kind, calls, errors, seconds, last_ns in state["edges"]
@@ -270,6 +274,7 @@ class Topology:
                 self._add(caller, called, PeerKind.SERVICE if called in self._services else PeerKind(key & 15), *counts)
 
     def _add(self, caller: str, callee: str, kind: PeerKind, calls: float, errors: float, seconds: float, last_ns: float) -> None:
+        self._told = None
         edge = self._edges.setdefault((caller, callee, kind), _Edge())
         edge.calls += calls
         edge.errors += errors
@@ -282,6 +287,7 @@ class Topology:
     def _age(self, now_ns: int) -> None:
         for key in [key for key, edge in self._edges.items() if edge.last_ns < now_ns - self._keep_ns]:
             del self._edges[key]
+            self._told = None
 
 
 def _distinct(codes: I32) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from engine.records import MINUTE_NS, TopologyEdge
@@ -30,12 +31,17 @@ class Sign(NamedTuple):
 class Links:
     """Who may infect whom: services within `REACH` calls of each other along one direction."""
 
-    def __init__(self, edges: Iterable[TopologyEdge]) -> None:
-        self._callees: dict[str, set[str]] = defaultdict(set)
-        for edge in edges:
-            if edge.caller != edge.callee:
-                self._callees[edge.caller].add(edge.callee)
+    def __init__(self, edges: Sequence[TopologyEdge]) -> None:
+        self._edges = edges
         self._below: dict[str, frozenset[str]] = {}
+
+    @cached_property
+    def _callees(self) -> dict[str, set[str]]:  # most windows are calm, and nobody asks
+        callees: dict[str, set[str]] = defaultdict(set)
+        for edge in self._edges:
+            if edge.caller != edge.callee:
+                callees[edge.caller].add(edge.callee)
+        return callees
 
     def below(self, service: str) -> frozenset[str]:
         """Services that `service` calls, directly or through at most `REACH` - 1 others."""
