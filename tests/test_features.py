@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.normal import encode
-from engine.normal.features import RARE, UNKNOWN, Dictionary, RowColumns, distinct, hash_rows, quantised
+from engine.normal.features import RARE, UNKNOWN, Dictionary, RowColumns, distinct, hash_rows, nameless_key, quantised
 from engine.normal.scales import Pairs, Scales
 from engine.normal.sender import hours
+from engine.records import SECOND_NS
 
 
 def rows(texts: list[tuple[str, str]], numbers: list[float], dictionaries: tuple[Dictionary, ...]) -> RowColumns:
@@ -102,3 +105,25 @@ def test_a_flood_of_outliers_moves_a_settled_scale_little() -> None:
     scales.take(subject, pairs.parent, rng.normal(0, 1, 400), 1)
     scales.take(subject[:20], pairs.parent, np.full(20, 1e6), 2)
     assert abs(scales.everything.columns[1, subject[0]]) < 0.5
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+@settings(max_examples=60, deadline=None)
+def test_other_names_and_another_week_give_equal_nameless_keys(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 5, (count, 3)).astype(np.int32)
+    numbers = rng.choice(np.array([np.nan, 0, 1], np.float32), (count, 2))
+    time_ns = rng.integers(0, 3, count) * 60 * SECOND_NS
+    window, ones = rng.random(count) < 0.5, np.ones(count, np.int64)
+
+    def of(codes, time_ns) -> RowColumns:
+        return RowColumns(codes, numbers, np.zeros(count, np.uint64), time_ns, np.zeros(count, np.int32), ones, window)
+
+    other = np.stack([rng.permutation(5)[column] for column in codes.T], axis=1).astype(np.int32)
+    key = nameless_key(of(codes, time_ns))
+    assert np.array_equal(key, nameless_key(of(other, time_ns + 7 * 24 * 3600 * SECOND_NS)))
+    order = rng.permutation(count)
+    assert np.array_equal(key[order], nameless_key(of(codes, time_ns).select(order)))
+    equal = key[:, None] == key[None, :]
+    same_numbers = (np.nan_to_num(numbers[:, None], nan=9) == np.nan_to_num(numbers[None, :], nan=9)).all(axis=2)
+    assert (same_numbers & (time_ns[:, None] == time_ns[None, :]) & (window[:, None] == window[None, :]))[equal].all()

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from engine.normal.features import RowColumns
+from engine.normal.features import RowColumns, nameless_key
 from engine.records import I64, Bool
 
 ARRIVALS, WINDOWS = 12288, 4096  # rows kept of each kind
@@ -65,13 +65,12 @@ class Reservoir:
         return rows if len(rows) else None
 
     def rows(self) -> RowColumns | None:
-        """What is kept, in an order that equal samples share, and that names have no part in but for equal rows: time, kind, numbers."""
+        """What is kept, by time, kind and numbers: equal samples give equal jobs, and so do those of a system with other names."""
         if self._rows is None or not self._slots:
             return None
         at = np.fromiter(self._slots.values(), np.int64, len(self._slots))
         kept = self._rows.select(at)
-        numbers = np.nan_to_num(kept.numbers, nan=np.inf).T
-        return kept.select(np.lexsort((kept.key, *numbers, kept.window, kept.time_ns)))
+        return kept.select(np.lexsort((kept.key, nameless_key(kept), kept.window, kept.time_ns)))
 
     def restore(self, rows: RowColumns, learned: int) -> None:
         """Keep these rows, in an empty reservoir."""
