@@ -74,8 +74,12 @@ def query_of(context: ChangeContext) -> dict[str, float]:
     for said in context.texts:
         add(said.text, said.weight * TEXT_WEIGHTS[said.kind])
     most = max((view.root for view in context.services), default=1.0) or 1.0
+    of_metric: dict[str, float] = {}  # many series have one name
     for step in context.steps:
-        add(step.metric, METRIC_WEIGHT * min(1.0, context.view(step.service).root / most if not context.measured else 1.0))
+        weight = METRIC_WEIGHT * min(1.0, context.view(step.service).root / most if not context.measured else 1.0)
+        of_metric[step.metric] = max(of_metric.get(step.metric, 0.0), weight)
+    for metric, weight in of_metric.items():
+        add(metric, weight)
     return weights
 
 

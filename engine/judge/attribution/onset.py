@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -58,6 +59,7 @@ KINDS: Final = (
 )
 
 
+@lru_cache(maxsize=4096)  # many series have one name
 def series_kind(metric: str) -> str:
     """errors, saturation, latency, requests or other.
 

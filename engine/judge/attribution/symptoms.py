@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from engine.judge.attribution.onset import Departure
@@ -94,6 +95,11 @@ def text_kinds(text: str) -> set[str]:
     return {kind for kind, words in _TEXTS if words.search(said)}
 
 
+@lru_cache(maxsize=4096)  # many series have one name
+def _named_kinds(metric: str) -> tuple[str, ...]:
+    return tuple(kind for kind, words in _NAMES if words.search(metric))
+
+
 def symptoms_of(
     risen: Iterable[Departure], texts: Iterable[SymptomText], weights: Mapping[str, float], measured: str
 ) -> tuple[tuple[str, float], ...]:
@@ -116,9 +122,8 @@ def symptoms_of(
             add("fanout" if up else "idle", max(share, 0.5))
         elif each.kind != "other":
             add(each.kind, share)
-        for kind, words in _NAMES:
-            if words.search(each.metric):
-                add(kind, share)
+        for kind in _named_kinds(each.metric):
+            add(kind, share)
     for text in texts:
         for kind in text_kinds(text.text):
             add(kind, text.weight)
