@@ -12,6 +12,10 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric, ResourceMetrics, ScopeMetrics, Sum
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from engine.records import Batch
 from engine.strings import Resources, Strings
@@ -145,3 +149,13 @@ def test_a_setting_takes_the_plain_decoder_and_that_is_said_loudly(caplog):
     assert isinstance(decoder("plain", Strings(), Resources(), EVENT_TYPES), Plain)
     assert [(each.levelname, "receiver.decoder is plain" in each.message) for each in caplog.records] == [("WARNING", True)]
     assert (in_use(), in_use("plain")) == ("walker", "plain")
+
+
+def test_own_metrics_without_points_count_for_nothing() -> None:
+    own = Resource(attributes=[KeyValue(key="service.name", value=AnyValue(string_value="whence"))])
+    metrics = [Metric(name="g", gauge=Gauge()), Metric(name="s", sum=Sum())]
+    request = ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(resource=own, scope_metrics=[ScopeMetrics(metrics=metrics)])])
+    raw = request.SerializeToString()
+    strings, resources = Strings(), Resources()
+    plain = Plain(strings, resources, EVENT_TYPES).metrics(raw)
+    assert plain.dropped == decoder("auto", Strings(), Resources(), EVENT_TYPES).metrics(raw).dropped == ()

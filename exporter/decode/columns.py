@@ -247,7 +247,7 @@ class Rows:
             links=self.spans.links(),
             changes=tuple(self.changes),
             bounds=self.points.all_bounds(),
-            dropped=tuple(sorted((str(reason), count) for reason, count in self.dropped.items())),
+            dropped=tuple(sorted((str(reason), count) for reason, count in self.dropped.items() if count)),
         )
 
 
