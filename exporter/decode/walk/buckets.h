@@ -42,7 +42,7 @@ static int64_t merged(Side side, int steps, double *counts, int *size) {
 }
 
 static int edges_fit(int64_t start, int buckets, int scale) {
-    double step = pow(2.0, -scale);
+    double step = ldexp(1.0, -scale);
     return !((double)start * step < -1074 || (double)(start + buckets) * step >= 1024);
 }
 
@@ -56,7 +56,7 @@ typedef struct {
 
 static double edge(Edge *edges, int64_t at, int scale) {
     Edge *kept = &edges[((uint64_t)at ^ (uint64_t)(uint32_t)scale << 7) % EDGES];
-    if (!kept->known || kept->at != at || kept->scale != scale) *kept = (Edge){pow(2.0, (double)at * pow(2.0, -scale)), at, scale, 1};
+    if (!kept->known || kept->at != at || kept->scale != scale) *kept = (Edge){pow(2.0, (double)at * ldexp(1.0, -scale)), at, scale, 1};
     return kept->value;
 }
 

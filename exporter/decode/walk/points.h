@@ -24,8 +24,16 @@ typedef struct {
     uint8_t type;
 } Metric;
 
-/* Row of some bounds in the request's table of distinct ones; the first spelling stays (0.0 equals -0.0). */
+/* Row of some bounds in the request's table of distinct ones; the first spelling stays (0.0 equals -0.0). Mostly they are the last point's. */
 static int bounds_row(Walk *w, const double *bounds, size_t count, int32_t *row) {
+    const PointRow *last = w->points.count ? (const PointRow *)w->points.rows + w->points.count - 1 : NULL;
+    if (last && last->bounds >= 0) {
+        const Entry *known = &w->bounds.entries[last->bounds];
+        if (known->size == count * sizeof(double) && !memcmp(w->bounds.bytes + known->at, bounds, known->size)) {
+            *row = last->bounds;
+            return 1;
+        }
+    }
     w->key.count = 0;
     for (size_t i = 0; i < count; i++) {
         double each = bounds[i] == 0.0 ? 0.0 : bounds[i];
@@ -106,10 +114,10 @@ static int take_side(Walk *w, Piece piece, Side *side, Rows *counts) {
         }
         if (tag == TAG(2, DELIMITED)) {
             if (!(p = delimited(p, end, &packed))) return fails(w, MALFORMED);
-            for (Bytes at = packed.at; at < p;) {
-                if (!(at = varint(at, p, &value))) return fails(w, MALFORMED);
-                if (!add_count(w, counts, value)) return 0;
-            }
+            uint64_t *room = rows_room(counts, packed.size, sizeof(uint64_t)); /* a byte a count at least */
+            if (!room) return fails(w, NO_MEMORY);
+            for (Bytes at = packed.at; at < p; counts->count++)
+                if (!(at = varint(at, p, room++))) return fails(w, MALFORMED);
             continue;
         }
         if (!(p = check_field(p, end, tag, M_BUCKETS, POINT_DEPTH - 1))) return fails(w, MALFORMED);
