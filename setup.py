@@ -4,14 +4,12 @@ plain decoder and NumPy, and says so.
 
 from __future__ import annotations
 
-import os
 from glob import glob
 
 from setuptools import Extension, setup
 
 # No -march=native: a wheel runs on other machines than the one that built it.
-FLAGS = ["-O3", "-fno-strict-aliasing", *os.environ.get("WALKER_CFLAGS", "").split()]
-LINKED = os.environ.get("WALKER_LDFLAGS", "").split()
+FLAGS = ["-O3", "-fno-strict-aliasing"]
 
 walker = Extension(
     "exporter.decode.walker",
@@ -19,12 +17,11 @@ walker = Extension(
     depends=sorted(glob("exporter/decode/walk/*.h")),
     include_dirs=["exporter/decode"],
     extra_compile_args=FLAGS,
-    extra_link_args=LINKED,
     optional=True,
 )
 
 kernels = [
-    Extension(path.removesuffix(".pyx").replace("/", "."), [path], extra_compile_args=FLAGS, extra_link_args=LINKED, optional=True)
+    Extension(path.removesuffix(".pyx").replace("/", "."), [path], extra_compile_args=FLAGS, optional=True)
     for path in sorted(glob("engine/kernels/*.pyx"))
 ]
 
