@@ -26,17 +26,15 @@ from exporter.engine_thread import EngineThread
 from exporter.heap import keep_heap
 from exporter.hints import Hints
 from exporter.intake import BoundedIntake
+from exporter.listeners import Listeners
 from exporter.log import event
 from exporter.metrics import Metrics
 from exporter.receiver.counters import Counters
 from exporter.receiver.desk import Desk
-from exporter.receiver.grpc import GrpcReceiver
-from exporter.receiver.http import HttpReceiver
-from exporter.receiver.ports import bound_port_error
-from exporter.receiver.settings import MIB, DeskSettings, GrpcSettings, HttpSettings
-from exporter.reload import StartError, needs_restart, tls_files, tokens_of
+from exporter.receiver.settings import MIB, DeskSettings
+from exporter.reload import StartError, needs_restart, tokens_of
 from exporter.restore import changes_again, restored
-from exporter.sections import Config, engine_settings, split_endpoint
+from exporter.sections import Config, engine_settings
 from exporter.sinks.annotations import Annotations
 from exporter.sinks.jsonlog import JsonLog
 from exporter.sinks.prometheus import Findings, exposition
@@ -44,7 +42,6 @@ from exporter.sinks.queue import SinkQueue
 from exporter.status import Status, status_view
 from exporter.store import Store, StoreError
 from exporter.trainer import Trainer
-from exporter.web import WebServer
 
 #: Requests in flight get so long when stopping; then the engine, to work off its queue; then the sinks.
 GRACE_SECONDS, DRAIN_SECONDS, SINK_SECONDS = 2.0, 20.0, 3.0
@@ -118,7 +115,13 @@ class Service:
             clock_ns=time.time_ns,
         )
         try:
-            self._open_ports()
+            self.listeners = Listeners(
+                self.desk,
+                Api(self, timeout_seconds=config.web.timeout_seconds),
+                receiver=config.receiver,
+                web=config.web,
+                metrics=self.metrics,
+            )
         except (OSError, StartError) as error:
             self.store.close()
             raise StartError(str((error.strerror if isinstance(error, OSError) else None) or error)) from None
@@ -138,77 +141,28 @@ class Service:
         sink = Annotations(settings, lambda: self._tokens["annotations"], external_url=self.config.web.external_url)
         return SinkQueue(sink, capacity=settings.queue, metrics=self.metrics)
 
-    def _open_ports(self) -> None:
-        receiver, web = self.config.receiver, self.config.web
-        self.listening: dict[str, str] = {}
-        self.grpc: GrpcReceiver | None = None
-        self.http: HttpReceiver | None = None
-        self.web = self._open_web()
-        self.listening["web"] = f"{_host(web.endpoint)}:{self.web.server_address[1]}"
-        try:
-            if receiver.grpc.enabled:
-                grpc = GrpcSettings(
-                    endpoint=receiver.grpc.endpoint, workers=receiver.grpc.workers, tls=tls_files("receiver.grpc.tls", receiver.grpc.tls)
-                )
-                self.grpc = GrpcReceiver(self.desk, settings=grpc)
-                self.listening["grpc"] = f"{_host(receiver.grpc.endpoint)}:{self.grpc.port}"
-            if receiver.http.enabled:
-                http = HttpSettings(
-                    endpoint=receiver.http.endpoint,
-                    connections=receiver.http.connections,
-                    tls=tls_files("receiver.http.tls", receiver.http.tls),
-                )
-                self.http = HttpReceiver(self.desk, settings=http)
-                self.listening["http"] = f"{_host(receiver.http.endpoint)}:{self.http.port}"
-        except (OSError, StartError):
-            self.web.server_close()
-            if self.grpc is not None:
-                self.grpc.stop(0)
-            raise
-
-    def _open_web(self) -> WebServer:
-        web = self.config.web
-        api = Api(self, timeout_seconds=web.timeout_seconds)
-        try:
-            return WebServer(
-                split_endpoint(web.endpoint),
-                api,
-                max_body_bytes=web.max_body_kib * 1024,
-                timeout_seconds=web.timeout_seconds,
-                counted=lambda path, code: self.metrics.count("rca_web_requests_total", path=path, code=str(code)),
-            )
-        except OSError as error:
-            raise bound_port_error("web.endpoint", web.endpoint, str(error)) from None
-
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
         """Begin: the engine, the web port, then the receivers."""
         self.thread.start()
-        self.web.start()
-        for receiver in (self.grpc, self.http):
-            if receiver is not None:
-                receiver.start()
+        self.listeners.start()
         self.state = "ready"
-        event("started", version=__version__, **dict[str, Any](self.listening))
+        event("started", version=__version__, **dict[str, Any](self.listeners.addresses))
 
     def stop(self) -> bool:
         """Answer senders UNAVAILABLE, work off the queue, save, deliver, close. False if the engine did not end in time."""
         self.state = "draining"
         self.desk.draining = True
         event("stopping")
-        stops = [threading.Thread(target=each.stop, args=(GRACE_SECONDS,)) for each in (self.grpc, self.http) if each is not None]
-        for each in stops:
-            each.start()
-        for each in stops:
-            each.join()
+        self.listeners.stop_receivers(GRACE_SECONDS)
         self.intake.drain()
         ended = self.thread.join(DRAIN_SECONDS)
         if self.trainer is not None:
             self.trainer.stop()
         for sink in self.sinks:
             sink.close(SINK_SECONDS)
-        self.web.stop()
+        self.listeners.stop_web()
         self.store.close()
         self.state = "stopped"
         event("stopped", clean=ended)
@@ -307,7 +261,7 @@ class Service:
             metrics=self.metrics,
             state=self.state,
             version=__version__,
-            listening=self.listening,
+            listening=self.listeners.addresses,
             degraded=self.readiness()[1],
             started_ns=self.started_ns,
             now_ns=time.time_ns(),
@@ -341,10 +295,6 @@ class Service:
     def now_ns(self) -> int:
         """Received time."""
         return time.time_ns()
-
-
-def _host(endpoint: str) -> str:
-    return endpoint.rpartition(":")[0]
 
 
 def run(config: Config, load: Callable[[], Config]) -> int:

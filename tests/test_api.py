@@ -45,7 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def url(service: Service) -> str:
-    return f"http://{service.listening['web']}"
+    return f"http://{service.listeners.addresses['web']}"
 
 
 def test_incidents_are_listed_by_state(url: str) -> None:
@@ -87,7 +87,7 @@ def test_a_change_is_taken_and_at_once_listed(url: str) -> None:
 
 def test_an_explanation_is_of_the_span_that_was_asked_for(url: str, service: Service) -> None:
     now_ns = time.time_ns()
-    assert call(f"http://{service.listening['http']}/v1/traces", spans("cart", now_ns, 30))[0] == 200
+    assert call(f"http://{service.listeners.addresses['http']}/v1/traces", spans("cart", now_ns, 30))[0] == 200
     status, finding = call(f"{url}/api/v1/explain?start={now_ns - 60 * SECOND_NS}&end={now_ns}")
     assert status == 200
     assert (finding["start_ns"], finding["end_ns"]) == (now_ns - 60 * SECOND_NS, now_ns)
@@ -99,7 +99,7 @@ def test_feedback_is_kept_and_a_dismissed_incident_closes(url: str, service: Ser
     running.engine.resume([incident("one")])
     running.store.close_windows(1, [incident("one")]).result()
     running.start()
-    web = f"http://{running.listening['web']}"
+    web = f"http://{running.listeners.addresses['web']}"
     assert call(f"{web}/api/v1/incidents/one/feedback", {"verdict": "confirm", "service": "cart"})[1]["acknowledged"] is True
     assert call(f"{web}/api/v1/incidents/one/feedback", {"verdict": "dismiss", "note": "a load test"})[1]["state"] == "resolved"
     running.store.close_windows(1, []).result()
@@ -153,7 +153,7 @@ def test_a_body_that_is_no_json_or_of_another_type_is_refused(url: str) -> None:
 
 def raw(service: Service, sent: bytes, seconds: float = 10.0) -> bytes:
     """What comes back for bytes sent as they are, until the other side closes."""
-    host, _, port = service.listening["web"].rpartition(":")
+    host, _, port = service.listeners.addresses["web"].rpartition(":")
     with socket.create_connection((host, int(port)), seconds) as connection:
         connection.sendall(sent)
         answer = b""
@@ -184,7 +184,7 @@ def test_malformed_requests_get_their_answer_and_the_next_good_one_succeeds(serv
 
 
 def test_a_request_that_trickles_is_cut_off(service: Service, url: str) -> None:
-    host, _, port = service.listening["web"].rpartition(":")
+    host, _, port = service.listeners.addresses["web"].rpartition(":")
     began = time.monotonic()
     with socket.create_connection((host, int(port)), 20) as slow:
         slow.settimeout(0.3)
@@ -202,7 +202,7 @@ def test_a_request_that_trickles_is_cut_off(service: Service, url: str) -> None:
 
 
 def test_too_many_connections_are_closed_and_those_that_go_make_room(service: Service, url: str) -> None:
-    host, _, port = service.listening["web"].rpartition(":")
+    host, _, port = service.listeners.addresses["web"].rpartition(":")
     held = [socket.create_connection((host, int(port)), 20) for _ in range(CONNECTIONS_MOST + 5)]
     refused = 0
     for each in held:
@@ -227,7 +227,7 @@ def test_too_many_connections_are_closed_and_those_that_go_make_room(service: Se
 def test_with_a_token_the_api_is_closed_but_health_metrics_and_page_are_not(tmp_path: Path) -> None:
     running = made(tmp_path, ", auth: {bearer_token: hush}")
     running.start()
-    web = f"http://{running.listening['web']}"
+    web = f"http://{running.listeners.addresses['web']}"
     assert [call(web + path)[0] for path in ("/", "/metrics", "/healthz", "/readyz")] == [200, 200, 200, 200]
     for path, body in (("/api/v1/status", None), ("/api/v1/changes", {"type": "deployment"}), ("/-/reload", {})):
         assert [call(web + path, body, token=token)[0] for token in ("", "hus", "hushh")] == [401, 401, 401]

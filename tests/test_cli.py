@@ -32,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = settings(folder)
     service = Service(config.load(str(file), {}), load=lambda: config.load(str(file), {}), stdout=io.BytesIO())
     service.start()
-    yield f"http://{service.listening['web']}"
+    yield f"http://{service.listeners.addresses['web']}"
     service.stop()
 
 

@@ -232,8 +232,8 @@ def test_a_damaged_state_is_set_aside_and_said(tmp_path: Path) -> None:
 
 
 def test_while_draining_senders_are_told_to_come_again(service: Service) -> None:
-    endpoint = service.listening["http"]
-    web = f"http://{service.listening['web']}"
+    endpoint = service.listeners.addresses["http"]
+    web = f"http://{service.listeners.addresses['web']}"
     assert call(f"http://{endpoint}/v1/traces", spans("cart", NOW_NS))[0] == 200
     assert call(f"{web}/readyz") == (200, "ready\n")
     service.desk.draining = True
@@ -246,7 +246,7 @@ def test_while_draining_senders_are_told_to_come_again(service: Service) -> None
 def test_what_was_accepted_before_the_stop_is_worked_off(tmp_path: Path) -> None:
     service = Service(loaded(tmp_path), load=lambda: loaded(tmp_path), stdout=io.BytesIO())
     service.start()
-    endpoint = service.listening["http"]
+    endpoint = service.listeners.addresses["http"]
     for at in range(50):
         assert call(f"http://{endpoint}/v1/traces", spans("cart", NOW_NS + at, 20))[0] == 200
     assert service.stop()
@@ -257,7 +257,7 @@ def test_what_was_accepted_before_the_stop_is_worked_off(tmp_path: Path) -> None
 def test_only_steps_that_close_a_window_count_as_such(tmp_path: Path) -> None:
     service = Service(loaded(tmp_path), load=lambda: loaded(tmp_path), stdout=io.BytesIO())
     service.start()
-    endpoint = service.listening["http"]
+    endpoint = service.listeners.addresses["http"]
     for seconds in (0, 1, 2, 40, 40):  # at 40 s windows are known to be over
         assert call(f"http://{endpoint}/v1/traces", spans("cart", NOW_NS - 60 * SECOND_NS + seconds * SECOND_NS))[0] == 200
     assert service.stop()
