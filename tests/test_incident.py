@@ -129,6 +129,21 @@ def test_a_fault_that_returns_after_a_calm_step_is_reopened_however_soon():
     assert [state for _, state, _ in story.openings()] == ["open", "reopened"]
 
 
+@pytest.mark.parametrize(("family", "states"), [(Family.ERROR, ["open"]), (Family.FLOW, ["open", "reopened"])])
+def test_while_counted_failures_go_on_an_incident_is_not_over_however_few_there_are(family, states):
+    """Fewer requests of which all fail are less evidence, and no recovery; two sigma of a time are nothing."""
+
+    def hovers(second):
+        share = {300: 1.2, 400: 0.6, 520: 1.2}.get(max((at for at in (300, 400, 520) if at <= second), default=0), 0.0)
+        threshold = story.incidents.detector.threshold(family)
+        return [seen("cart", family, z=share * threshold, end_s=second)] if second < 620 and share else []
+
+    story = Story()
+    story.run(0, 1000, hovers)
+    assert [state for _, state, _ in story.openings()] == states
+    assert story.incidents.active() == ()
+
+
 def test_long_after_it_is_another_incident():
     story = Story().run(0, 4000, both(fault("cart", 300, 400), fault("cart", 3500, 3600)))
     assert [state for _, state, _ in story.openings()] == ["open", "open"]

@@ -25,6 +25,7 @@ UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
 HURRY_NS = 20 * SECOND_NS  # or after this, when another service leads or the departing services changed
 FADED = 0.5  # of its peak, below which an incident no longer explains new leaders
 STRONG = 0.7  # of its peak, from which a step still shows the fault
+FAILING = 0.5  # of a threshold of counted failures, from which an open incident goes on: fewer requests say less, and fail all the same
 CALM = 0.4  # of a threshold: a service below it had not begun
 ADOPT_NS = 4 * HOUR_NS  # without errors that users see, after which what lasts is taken for usual
 MOVE_NS = 180 * SECOND_NS  # an incident this young moves to a linked service that is louder than it ever was
@@ -65,7 +66,7 @@ class Incidents:
         ratios = self._ratios(evidence)
         links, traces = Links(edges), traces_of(evidence)
         loud = scores(family_z([one.evidence for one in departures], edges))
-        self._follow(ratios, departures, now_ns)
+        self._follow(ratios, departures, self._failing(evidence), now_ns)
         adopted = self._adopt(evidence, links, now_ns)
         news: list[Live] = []
         for part in components(loud, links, traces):
@@ -131,7 +132,12 @@ class Incidents:
                 ratios[item.service] = max(ratios.get(item.service, 0.0), item.z / thresholds[item.family])
         return ratios
 
-    def _follow(self, ratios: Mapping[str, float], departures: Sequence[Departure], now_ns: int) -> None:
+    def _failing(self, evidence: Sequence[Evidence]) -> set[str]:
+        """Services with so much evidence of counted failures that what is open there is not over."""
+        least = {family: FAILING * self.detector.threshold(family) for family in AT_ONCE}
+        return {item.service for item in evidence if item.family in AT_ONCE and item.for_opening and item.z >= least[item.family]}
+
+    def _follow(self, ratios: Mapping[str, float], departures: Sequence[Departure], failing: set[str], now_ns: int) -> None:
         """Strength and last departure of every incident. What was accepted as usual stays closed until it has been quiet."""
         departing = {one.evidence.service for one in departures}
         for live in self._past:
@@ -141,7 +147,7 @@ class Incidents:
             live.strength = max((ratios.get(place, 0.0) for place in live.places), default=0.0)
             live.peak = max(live.peak, live.strength)
             live.carried = {service for service in live.carried if ratios.get(service, 0.0) >= CALM}
-            if live.places & departing:
+            if live.places & (departing | failing):
                 live.departed_ns = now_ns
                 seen_ns = moment(departures, live.places, now_ns)
                 live.seen_ns = (live.seen_ns[0] or seen_ns, max(live.seen_ns[1], seen_ns))

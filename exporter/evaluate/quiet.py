@@ -55,12 +55,12 @@ def systems(truths: Sequence[Truth]) -> dict[str, list[Truth]]:
 
 
 def ran(recordings: Sequence[Truth], *, planted: bool, hours: int, seed: int) -> dict[str, Any]:
-    """What came of one day, by a process of its own. Raises: RecordingError if it fails."""
+    """What came of one day, by a process of its own that says how far it is. Raises: RecordingError if it fails."""
     job = {"recordings": [os.fspath(truth.recording) for truth in recordings], "planted": planted, "hours": hours, "seed": seed}
     command = [sys.executable, "-m", "exporter.evaluate.quiet_run"]
-    done = subprocess.run(command, input=orjson.dumps(job), capture_output=True, check=False, env={**os.environ, **ONE_THREAD})
-    if done.returncode != 0:
-        raise RecordingError(f"{recordings[0].system}: {done.stderr.decode(errors='replace').strip().splitlines()[-1:]}")
+    done = subprocess.run(command, input=orjson.dumps(job), stdout=subprocess.PIPE, check=False, env={**os.environ, **ONE_THREAD})
+    if done.returncode != 0:  # what it said is on standard error; a negative status is a signal: -9 is what a lack of memory looks like
+        raise RecordingError(f"{recordings[0].system}: a day's process ended with status {done.returncode}")
     found: dict[str, Any] = orjson.loads(done.stdout)
     return found
 

@@ -5,6 +5,7 @@ python -m exporter.evaluate.quiet_run < JOB.json > DAY.json
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,7 @@ def day_of(recordings: Sequence[Path], *, planted: bool, hours: int, seed: int) 
                 hour, more = planted_hour(hour, now, edges, pool.strings, pool.resources, rng)
                 faults.extend(fault for fault, _ in more)
             yield start_ns, hour
+            say(f"{pool.system}{', planted' * planted}: {(start_ns - START_NS) // HOUR_NS + 1} of {hours} h", began)
 
     published: list[Incident] = []
     spans = 0
@@ -124,6 +126,12 @@ def clock(time_ns: int) -> str:
     """Day and time since the beginning."""
     since = (time_ns - START_NS) // SECOND_NS
     return f"{since // 86400}d {since // 3600 % 24:02}:{since // 60 % 60:02}:{since % 60:02}"
+
+
+def say(what: str, began: float) -> None:
+    """A line on standard error: how far, in so much CPU time, with so much memory at its highest."""
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{what}, {time.process_time() - began:.0f} s of CPU, {mib} MiB at most", file=sys.stderr, flush=True)
 
 
 def main() -> int:
