@@ -81,7 +81,17 @@ class Engine:
         return self._close(last_ns + self.settings.window_ns + TAIL_NS) if last_ns else []
 
     def explain(self, start_ns: int, end_ns: int) -> Finding:
-        """What broke in [start, end] and why, with everything that came so far; changes nothing. Raises: ValueError if it is empty."""
+        """What broke in [start, end] and why, with everything that came so far; changes nothing. Raises: ValueError if it is empty.
+
+        People ask for hours from the alert on. Where so long a span shows too little, what was found of an incident that was active in
+        it is the answer; the finding's own times say which minutes it is about.
+        """
+        finding = self.explain_span(start_ns, end_ns)
+        known = self.incidents.surest(start_ns, end_ns) if finding.verdict == "inconclusive" else None
+        return known if known and known.confidence > finding.confidence else finding
+
+    def explain_span(self, start_ns: int, end_ns: int) -> Finding:
+        """As `explain`, by what the span itself shows."""
         return self.explain_had_there_been(start_ns, end_ns, (self.known_changes(end_ns),))[0]
 
     def known_changes(self, end_ns: int) -> list[ConfigChange]:
@@ -165,7 +175,7 @@ class Engine:
         if end_ns % MINUTE_NS == 0:
             self._silent = silent_services(self.presence, end_ns, end_ns)
         evidence = self._wanted(evidence + self._silent)
-        published = self.incidents.step(evidence, end_ns, self.explain, edges=edges, learning=self.presence.learning())
+        published = self.incidents.step(evidence, end_ns, self.explain_span, edges=edges, learning=self.presence.learning())
         abnormal = self.incidents.abnormal()
         self.traces.learn(end_ns - settings.quarantine_ns, abnormal)
         if settings.rows:

@@ -84,6 +84,20 @@ def test_the_onset_is_when_it_began_to_show_and_the_end_when_it_no_longer_did():
     assert story.explained[-1][1] <= 420 + 60 + 20
 
 
+def test_an_incident_answers_for_hours_that_hold_it_until_it_is_dismissed():
+    story = Story().run(0, 1000, fault("cart", 300, 420))
+    incidents, opened = story.incidents, story.published[0].onset_ns
+    assert incidents.surest(opened + 30 * SECOND_NS, 9000 * SECOND_NS).root == "cart"
+    assert incidents.surest(900 * SECOND_NS, 9000 * SECOND_NS) is None  # it was over
+    assert incidents.surest(0, 200 * SECOND_NS) is None  # it had not begun
+    again = Story()
+    again.incidents.restore(json.loads(json.dumps(incidents.state())))
+    assert again.incidents.surest(opened, 9000 * SECOND_NS).causes == incidents.surest(opened, 9000 * SECOND_NS).causes
+    other = Story().run(0, 400, fault("cart", 300, 420))
+    other.incidents.dismiss(other.published[0].id, 400 * SECOND_NS)
+    assert other.incidents.surest(opened, 9000 * SECOND_NS) is None
+
+
 def test_successive_faults_of_different_services_are_two_incidents_even_without_a_pause():
     story = Story().run(0, 1200, both(fault("cart", 300, 420), fault("mail", 480, 600)))
     assert [root for _, _, root in story.openings()] == ["cart", "mail"]

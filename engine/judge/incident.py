@@ -16,9 +16,10 @@ from engine.judge.conclusion import HISTORY_MOST, Conclude, Conclusions, Step
 from engine.judge.correlate import GAP_NS, Links, components
 from engine.judge.detect import AT_ONCE, Departure, Detector, is_bad
 from engine.judge.live import TOGETHER_NS, Live, differs, entry, live_of, live_plain, moment, opened, same, signature, traces_of
+from engine.judge.plain import from_plain, to_plain
 from engine.judge.rank import family_z, scores
 from engine.judge.words import AFFECTED_Z
-from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Incident, IncidentState, TopologyEdge
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, Evidence, Family, Finding, Incident, IncidentState, TopologyEdge
 from engine.settings import EngineSettings
 
 UPDATE_NS = 60 * SECOND_NS  # a live incident is concluded again this often
@@ -33,10 +34,12 @@ SPLIT_STEPS = 2  # steps that another service has to lead
 RETRY_STEPS = 4  # more that it has to lead after it was found to be no incident
 TRACK_STEPS = 30
 LIVE_MOST = 50
+DISMISSED = "dismissed"  # word of the history
+REMEMBERED_MOST = 64  # resolved ones that are told of when people ask later
 
 
 class Incidents:
-    """All incidents of one engine. Memory is bounded: 50 live ones, those resolved in the last half hour, 5 minutes of tracks."""
+    """All incidents of one engine. Memory is bounded: 50 live ones, 64 resolved, those of the last half hour, 5 minutes of tracks."""
 
     def __init__(self, settings: EngineSettings, *, environment: str = "") -> None:
         self.settings = settings
@@ -48,6 +51,7 @@ class Incidents:
         self._live: list[Live] = []
         self._past: list[Live] = []
         self._track: deque[tuple[int, dict[str, float]]] = deque(maxlen=TRACK_STEPS)
+        self._told: deque[Incident] = deque(maxlen=REMEMBERED_MOST)
 
     def step(
         self,
@@ -99,6 +103,12 @@ class Incidents:
         """Incidents that are not resolved, oldest first."""
         return tuple(sorted((live.incident for live in self._live), key=lambda incident: (incident.opened_ns, incident.id)))
 
+    def surest(self, start_ns: int, end_ns: int) -> Finding | None:
+        """The surest finding of an incident that was active between `start_ns` and `end_ns`; None if none was."""
+        active = (live.incident for live in self._live)
+        known = [one for one in (*active, *self._told) if one.onset_ns <= end_ns and (one.resolved_ns or end_ns) >= start_ns]
+        return max((one.finding for one in known), key=lambda finding: finding.confidence, default=None)
+
     def abnormal(self) -> list[tuple[int, int]]:
         """Spans that must not be learned: from a minute before each onset to the last departure, or until it was accepted as usual."""
         return sorted((live.incident.onset_ns - MINUTE_NS, live.accepted_ns or live.departed_ns) for live in (*self._live, *self._past))
@@ -110,7 +120,7 @@ class Incidents:
                 if live.incident.page:
                     self.conclusions.dismissed_ns.append(now_ns)
                 live.accepted_ns = live.accepted_ns or now_ns
-                return self._close(live, now_ns, "dismissed") if live in self._live else live.incident
+                return self._close(live, now_ns, DISMISSED) if live in self._live else live.incident
         return None
 
     def acknowledge(self, incident_id: str) -> Incident | None:
@@ -329,6 +339,8 @@ class Incidents:
             resolved_ns=now_ns,
             history=(*live.incident.history, entry(now_ns, why))[-HISTORY_MOST:],
         )
+        if why != DISMISSED:
+            self._told.append(live.incident)
         return live.incident
 
     # ------------------------------------------------------------ state
@@ -341,6 +353,7 @@ class Incidents:
             "past": [live_plain(live) for live in self._past],
             "track": [[time_ns, ratios] for time_ns, ratios in self._track],
             "dismissed_ns": list(self.conclusions.dismissed_ns),
+            "told": [to_plain(incident) for incident in self._told],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -350,3 +363,4 @@ class Incidents:
         self._past = [live_of(plain) for plain in state["past"]]
         self._track = deque(((time_ns, dict(ratios)) for time_ns, ratios in state["track"]), maxlen=TRACK_STEPS)
         self.conclusions.dismissed_ns.extend(state["dismissed_ns"])
+        self._told.extend(from_plain(Incident, plain) for plain in state.get("told", ()))

@@ -64,8 +64,8 @@ def steps(engine: Engine, finding: Finding) -> dict[str, dict[str, float]]:
     settings, interval = engine.settings, (finding.start_ns, finding.end_ns)
     bare, away = finding, finding
     if spoke:
-        bare = engine.under(replace(settings, explain_away=False, pass_on=False)).explain(*interval)
-        away = engine.under(replace(settings, pass_on=False)).explain(*interval)
+        bare = engine.under(replace(settings, explain_away=False, pass_on=False)).explain_span(*interval)
+        away = engine.under(replace(settings, pass_on=False)).explain_span(*interval)
     case = confidence.case_of(finding, "")
     scores = [confidence.case_scores(confidence.case_of(one, "")) for one in (bare, away)]
     said = [confidence.probabilities(case, replace(confidence.DEFAULT, gamma=gamma)) for gamma in (0.0, *GAMMAS)]

@@ -82,7 +82,7 @@ def ask(engine: Engine, batches: Sequence[Batch], quiet: Quiet) -> Finding:
     other.inbox = copy.deepcopy(engine.inbox, {id(engine.resources): engine.resources, id(engine.settings): engine.settings})
     for batch in batches:
         other.inbox.put(batch)
-    return other.explain(quiet.start_ns, quiet.end_ns)
+    return other.explain_span(quiet.start_ns, quiet.end_ns)
 
 
 def planted_in(truth: Truth, rng: Generator) -> list[Asked]:
