@@ -13,7 +13,7 @@ from engine.normal.scales import Pairs
 from engine.records import I32, I64
 from engine.take.keys import KeyTable
 
-CAP = 65536
+CAP = 262144  # 60 bytes each: a fifth of 120,000 spans a second in a window, all of them new
 
 
 class Combinations:

@@ -237,6 +237,14 @@ def hash_rows(dictionaries: Sequence[Dictionary], codes: I32, numbers: F32) -> U
     return _numbers_key(key, numbers)
 
 
+def key_of(codes: I32, numbers: F32, window: Bool) -> U64:
+    """64-bit key [n] of what a model reads of rows: its codes [n, categories], its numbers [n, numbers], the kind of row."""
+    key = _mix(window.astype(np.uint64) ^ np.uint64(0x9E3779B97F4A7C15))
+    for column in range(codes.shape[1]):
+        key = _mix(key ^ codes[:, column].astype(np.uint64))
+    return _numbers_key(key, numbers)
+
+
 def _numbers_key(key: U64, numbers: F32) -> U64:
     bits = np.where(np.isnan(numbers), np.float32(np.nan), numbers + np.float32(0)).view(np.uint32).astype(np.uint64)
     for column in range(bits.shape[1]):

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from engine.normal import encode
-from engine.normal.features import ABSENT, OVERFLOW, Dictionary, RowColumns, Source
+from engine.normal.features import ABSENT, OVERFLOW, Dictionary, RowColumns, Source, key_of
 from engine.normal.index import Index, Meta
 from engine.normal.learn import TrainingJob
 from engine.normal.model import TrainedModel, embed
+from engine.normal.remembered import SCORES, Remembered
 from engine.normal.reservoir import Reservoir
 from engine.normal.score import Scores, score
-from engine.records import F64, HOUR_NS, I32, I64, U64, Bool, Window
-from engine.take.keys import KeyTable
+from engine.records import F32, F64, HOUR_NS, I32, I64, Bool, Window
 
 FIRST_ROWS = 512
 GROWTH = 4  # from one training to the next: at each doubling, most of those under 3,000 rows were refused, at 3 s of CPU each
@@ -32,7 +32,6 @@ BATCH_ROWS = 1024  # scored at a time
 LEAST_UNSEEN_A_SECOND = 2000
 WORK_A_SECOND = 450_000  # records, or rows at ROW_WORK each
 ROW_WORK = 50  # a row costs as much as 50 records: embedding, neighbours, fields in turn
-CACHE_ROWS = 200_000
 _DAY_NS = 24 * HOUR_NS
 
 
@@ -80,7 +79,7 @@ class Oddest:
 
 
 class Watch:
-    """State of one source: extractor, model, reservoir, cache of scores by key."""
+    """State of one source: extractor, model, reservoir, scores of rows that came before."""
 
     def __init__(self, source: Source, extractor: Extractor, index: Index, *, seed: int, window_seconds: float) -> None:
         self.source, self.extractor, self.index = source, extractor, index
@@ -92,9 +91,7 @@ class Watch:
         self._window_rows = int(WINDOW_ROWS_A_SECOND * window_seconds)
         self._window_seconds = window_seconds
         self._tables: tuple[I32, ...] = ()
-        self._cache = KeyTable(CACHE_ROWS)
-        self._cached = np.zeros((7, 0))  # by code: nats, distance, field, members
-        self._current = np.zeros(0, bool)  # by code: the score still holds
+        self._remembered = Remembered()
         self._next_rows = FIRST_ROWS
         self._trained_ns: deque[int] = deque(maxlen=TRAININGS_A_DAY)
         self._training = False
@@ -116,14 +113,14 @@ class Watch:
         return oddest
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
-        """Let rows that were normal into the reservoir and the index; those near them are scored anew when they come again."""
+        """Let rows that were normal into the reservoir and the index; what is the same to the model is scored anew when it comes again."""
         self.extractor.learn(until_ns, abnormal)
         fresh = self.reservoir.learn(until_ns, abnormal)
         if fresh is not None and self.model is not None:
             codes, numbers = self._encoded(fresh)
-            self._index(fresh, embed(self.model.weights, codes, numbers))
-            known = self._cache.find(fresh.key.view(np.int64))
-            self._current[known[known >= 0]] = False
+            distinct, first, same = np.unique(key_of(codes, numbers, fresh.window), return_index=True, return_inverse=True)
+            self._index(fresh, embed(self.model.weights, codes[first], numbers[first])[same])
+            self._remembered.outdate(distinct)
 
     def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
         """A job when enough distinct rows came: 512, then four times as many, at most 4 in 24 h, `APART_NS`, one at a time."""
@@ -208,13 +205,13 @@ class Watch:
     def _live(self, model: TrainedModel) -> None:
         self.model = model
         self._tables = model.encoder.tables(self.extractor.dictionaries)
-        self._forget()
+        self._remembered.clear()
 
-    def _encoded(self, rows: RowColumns) -> tuple[I32, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    def _encoded(self, rows: RowColumns) -> tuple[I32, F32]:
         assert self.model is not None
         return self.model.encoder.codes(rows, self._tables), self.model.encoder.numbers(rows)
 
-    def _index(self, rows: RowColumns, vectors: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    def _index(self, rows: RowColumns, vectors: F32) -> None:
         meta = Meta(rows.key, rows.codes[:, 0], rows.environment, rows.time_ns, rows.count)
         self.index.add(self.source, vectors, meta)
 
@@ -235,27 +232,30 @@ class Watch:
     def _scores(self, rows: RowColumns) -> tuple[F64, Bool]:
         """Columns nats, distance, field, 4 members [7, n], and which rows have them: the budget leaves some unseen ones out.
 
+        A score is a function of what the model reads of a row, so rows that differ in texts that it does not know are scored once.
         Remembered for arrival rows, new for window rows and unseen ones. Over the budget the rows with the smallest keys are scored: a
         sample by a hash, whatever the order in which they came.
         """
-        at = self._cache.find(rows.key.view(np.int64))
-        known = (at >= 0) & np.append(self._current, False)[at]
-        result = np.empty((7, len(rows)))
-        result[:, known] = self._cached[:, at[known]]
-        unseen, done = np.flatnonzero(~known), np.ones(len(rows), bool)
-        arrived = unseen[~rows.window[unseen]]
-        budget = self.budget(int(rows.count[~rows.window].sum()))
-        if len(arrived) > budget:
-            done[arrived[np.argsort(rows.key[arrived], kind="stable")[budget:]]] = False
-            unseen = unseen[done[unseen]]
-            self.counts["skipped"] += len(arrived) - budget
-        for start in range(0, len(unseen), BATCH_ROWS):
-            chosen = unseen[start : start + BATCH_ROWS]
-            result[:, chosen] = self._score(rows.select(chosen))
-        self.counts["scored"] += len(unseen)
-        self.counts["remembered"] += int(known.sum())
-        arrived = unseen[~rows.window[unseen]]
-        self._remember(rows.key[arrived], result[:, arrived])
+        codes, numbers = self._encoded(rows)
+        key = key_of(codes, numbers, rows.window)
+        result, done = np.empty((SCORES, len(rows))), np.ones(len(rows), bool)
+        known, result[:, known] = self._remembered.find(key)
+        unseen = np.flatnonzero(~known)
+        distinct, first, same = np.unique(key[unseen], return_index=True, return_inverse=True)
+        first = unseen[first]
+        arrived = np.flatnonzero(~rows.window[first])
+        over = arrived[self.budget(int(rows.count[~rows.window].sum())) :]
+        chosen, scored = np.delete(np.arange(len(first)), over), np.empty((SCORES, len(first)))
+        for start in range(0, len(chosen), BATCH_ROWS):
+            some = chosen[start : start + BATCH_ROWS]
+            scored[:, some] = self._score(codes[first[some]], numbers[first[some]], rows.window[first[some]])
+        result[:, unseen] = scored[:, same]
+        done[unseen] = ~np.isin(same, over)
+        self.counts["scored"] += len(chosen)
+        self.counts["remembered"] += int(done.sum()) - len(chosen)
+        self.counts["skipped"] += int((~done).sum())
+        arrived = np.setdiff1d(arrived, over, assume_unique=True)
+        self._remembered.put(distinct[arrived], scored[:, arrived])
         return result, done
 
     def budget(self, records: int) -> int:
@@ -263,28 +263,10 @@ class Watch:
         work = WORK_A_SECOND * self._window_seconds - records
         return int(max(LEAST_UNSEEN_A_SECOND * self._window_seconds, work / ROW_WORK))
 
-    def _score(self, rows: RowColumns) -> F64:
+    def _score(self, codes: I32, numbers: F32, window: Bool) -> F64:
         assert self.model is not None
-        codes, numbers = self._encoded(rows)
-        scores: Scores = score(self.model, codes, numbers, rows.window, self.index.distance(self.source))
+        scores: Scores = score(self.model, codes, numbers, window, self.index.distance(self.source))
         return np.concatenate([scores.nats[None], scores.distance[None], scores.field[None], scores.members.T])
-
-    def _remember(self, key: U64, scored: F64) -> None:
-        """Keep the scores [7, n] of keys [n]; a full cache begins anew."""
-        if len(self._cache) + len(key) > CACHE_ROWS:
-            self._forget()
-        at = self._cache.intern(key.view(np.int64))
-        room = len(self._cache) - len(self._current)
-        if room > 0:
-            room = max(room, len(self._current), 1024)
-            self._cached = np.concatenate([self._cached, np.zeros((7, room))], axis=1)
-            self._current = np.concatenate([self._current, np.zeros(room, bool)])
-        kept = np.flatnonzero(at >= 0)
-        self._cached[:, at[kept]], self._current[at[kept]] = scored[:, kept], True
-
-    def _forget(self) -> None:
-        self._cache.clear()
-        self._cached, self._current = np.zeros((7, 0)), np.zeros(0, bool)
 
 
 def as_text(rows: RowColumns, dictionaries: Sequence[Dictionary], at: int) -> tuple[str, ...]:
