@@ -37,6 +37,8 @@ from engine.topology import Topology
 
 __all__ = ["Engine", "TrainedModel", "TrainingJob", "confidence", "train"]
 
+#: Rows of the last window that are scored after each batch: 20 ms at most.
+PIECE = 256
 TRACE_FAMILIES = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME})
 
 
@@ -57,9 +59,11 @@ class Engine:
         self.rows = Rows(strings, resources, settings)
         self.incidents = Incidents(settings)
         self.snapshot = Snapshot()
+        self.rows_left: int | None = None  # rows of batches so far that are not scored yet; None: no model reads the last one
         self.days = Days(settings)
         self._latest = Latest(self.series, self.days, settings)
         self._silent: list[Evidence] = []  # of the last whole minutes
+        self._learnt: tuple[int, list[tuple[int, int]]] | None = None  # end of the last window, and what was abnormal
         self._anomalies: Counter[tuple[str, str]] = Counter()
         self._ahead: tuple[Window, int | None, SeriesStore, Texts] | None = None  # what explanations read: with what still waits
 
@@ -68,7 +72,16 @@ class Engine:
         for source, latest_ns in _latest_by_source(batch, self.resources):
             self.clocks.hear(source, latest_ns, received_unix_ns)
         self.inbox.put(batch)
-        return self._close(self.clocks.advance(received_unix_ns))
+        self.rows_left = self.rows.arrive(batch) if self.settings.rows and self.settings.live else None
+        published = self._close(self.clocks.advance(received_unix_ns))
+        if self.settings.live:
+            self.rows.work(PIECE)
+        return published
+
+    def rest(self) -> None:
+        """Nothing waits to be observed: do what waits for that. Rows of the last batches are scored."""
+        if self.rows_left:
+            self.rows_left = self.rows.rest()
 
     def advance(self, received_unix_ns: int) -> list[Incident]:
         """As `observe` when nothing came for a while: time goes on."""
@@ -167,6 +180,8 @@ class Engine:
     def _step(self, window: Window) -> list[Incident]:
         settings, end_ns = self.settings, window.end_ns
         self._ahead = None
+        if settings.rows and self._learnt is not None:
+            self._learn_rows(*self._learnt)
         self._take(window)
         self.days.take(self.series, end_ns)
         edges = self.topology.edges(end_ns)
@@ -178,9 +193,7 @@ class Engine:
         published = self.incidents.step(evidence, end_ns, self.explain_span, edges=edges, learning=self.presence.learning())
         abnormal = self.incidents.abnormal()
         self.traces.learn(end_ns - settings.quarantine_ns, abnormal)
-        if settings.rows:
-            self.rows.learn(end_ns - settings.quarantine_ns, abnormal)
-            self._train(end_ns)
+        self._learnt = end_ns, abnormal
         if settings.live or published or end_ns % MINUTE_NS == 0:  # inline nobody looks at every window
             self._publish(end_ns, evidence)
         return published
@@ -193,11 +206,15 @@ class Engine:
             if self.settings.rows:
                 self.rows.take(window)
 
-    def _train(self, now_ns: int) -> None:
-        """Inline, a training that is due runs at once; `live`, a process beside does it."""
+    def _learn_rows(self, end_ns: int, abnormal: list[tuple[int, int]]) -> None:
+        """Rows learn what the last window let them when the next one comes: until then its own rows are scored, between batches.
+
+        Inline, a training that is due runs at once; `live`, a process beside does it.
+        """
+        self.rows.learn(end_ns - self.settings.quarantine_ns, abnormal)
         if self.settings.live:
             return
-        while (job := self.rows.due(now_ns)) is not None:
+        while (job := self.rows.due(end_ns)) is not None:
             self.rows.adopt(train(job))
 
     def _odd_rows(self, start_ns: int, end_ns: int) -> list[Evidence]:

@@ -16,6 +16,7 @@ from exporter import state_file
 from exporter.intake import Arrived, BoundedIntake, Dismissal, Question
 from exporter.log import event
 from exporter.metrics import Metrics
+from exporter.row_latency import RowLatency
 from exporter.sections import Store as StoreSettings
 from exporter.store import Store, StoreError
 
@@ -53,6 +54,7 @@ class EngineThread:
         self.engine, self.intake, self.store, self.state_path = engine, intake, store, state_path
         self.settings, self.metrics, self.publish, self.trainer, self.clock_ns = settings, metrics, publish, trainer, clock_ns
         self.save_failing = False
+        self._latency = RowLatency(metrics, clock_ns)
         self._saved_event_ns = engine.snapshot.watermark_ns
         self._saved_at = time.monotonic()
         self._stored_ns = 0
@@ -83,7 +85,8 @@ class EngineThread:
             now = time.monotonic()
             if isinstance(work, Arrived):
                 heard = now
-                self._guarded(partial(self.engine.observe, work.batch, work.received_ns))
+                if self._guarded(partial(self._observe, work)):
+                    self._latency.batch(work.received_ns, self.engine.rows_left)
                 self.intake.release(work.size_bytes)
                 self.metrics.count("rca_engine_batches_total")
             elif isinstance(work, Question):
@@ -98,13 +101,20 @@ class EngineThread:
             self._save_if_due()
         self._save()
 
-    def _guarded(self, step: Callable[[], list[Incident]]) -> None:
-        """One step of the engine: a bug costs its batch, not the process. It is logged when it is new, and counted."""
+    def _observe(self, arrived: Arrived) -> list[Incident]:
+        published = self.engine.observe(arrived.batch, arrived.received_ns)
+        if not len(self.intake):
+            self.engine.rest()
+        return published
+
+    def _guarded(self, step: Callable[[], list[Incident]]) -> bool:
+        """One step of the engine: a bug (False) costs its batch, not the process. It is logged when it is new, and counted."""
         closed_ns, began = self.engine.snapshot.watermark_ns, time.monotonic()
         try:
             published = step()
             if self.engine.snapshot.watermark_ns > closed_ns:
                 self.metrics.observe("rca_engine_window_close_seconds", time.monotonic() - began)
+                self._latency.closed()
             self._after(published)
         except Exception as error:
             self.metrics.count("rca_engine_errors_total")
@@ -112,6 +122,8 @@ class EngineThread:
             if kind != self._broken:
                 self._broken = kind
                 event("engine error", level=logging.ERROR, trace=True, reason=kind)
+            return False
+        return True
 
     def _after(self, incidents: list[Incident]) -> None:
         watermark_ns = self.engine.snapshot.watermark_ns

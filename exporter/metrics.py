@@ -80,6 +80,7 @@ TABLE: tuple[Row, ...] = (
     Row("rca_engine_batches_total", "counter", "Batches taken by the engine"),
     Row("rca_engine_busy_seconds_total", "counter", "Time the engine worked"),
     Row("rca_engine_window_close_seconds", "histogram", "Time of a step that closes a window, or several to catch up"),
+    Row("rca_row_latency_seconds", "histogram", "From the arrival of a batch until the rows of its spans and records are scored"),
     Row("rca_engine_errors_total", "counter", "Batches lost to a bug of ours"),
     Row("rca_training_running", "gauge", "1 while a model is trained in the second process"),
     Row("rca_store_commits_total", "counter", "Transactions"),

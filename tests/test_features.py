@@ -53,7 +53,7 @@ def test_unseen_texts_are_unknown_and_seen_rare_ones_overflow(monkeypatch: pytes
     seen = rows([("a", "x"), ("a", "x"), ("b", "y"), ("b", "y"), ("a", "z")], [0, 1, 2, 3, 4], tables)
     encoder = encode.fit(seen, tables)
     later = rows([("a", "z"), ("never", "x")], [0, 0], tables)
-    codes = encoder.codes(later, encoder.tables(tables))
+    codes = encoder.codes(later.codes, encoder.tables(tables))
     assert codes[0, 1] == RARE
     assert codes[1, 0] == UNKNOWN
 
@@ -61,7 +61,7 @@ def test_unseen_texts_are_unknown_and_seen_rare_ones_overflow(monkeypatch: pytes
 def test_a_number_that_training_never_had_is_not_read() -> None:
     tables = (Dictionary(), Dictionary())
     encoder = encode.fit(rows([("a", "x")] * 3, [np.nan] * 3, tables), tables)
-    assert np.isnan(encoder.numbers(rows([("a", "x")], [14.0], tables))).all()
+    assert np.isnan(encoder.numbers(rows([("a", "x")], [14.0], tables).numbers)).all()
 
 
 def test_scaling_shrugs_at_outliers() -> None:

@@ -21,12 +21,13 @@ from engine.normal.features import SCHEMAS, Schema, Source
 from engine.normal.index import Index
 from engine.normal.learn import TrainedModel, TrainingJob
 from engine.normal.log_rows import LogRows
+from engine.normal.lot import Oddest
 from engine.normal.model import MEMBERS
 from engine.normal.point_rows import PointRows
 from engine.normal.sender import Senders
 from engine.normal.span_rows import SpanRows
-from engine.normal.watch import Extractor, Oddest, Watch
-from engine.records import F32, SECOND_NS, Evidence, Family, Window
+from engine.normal.watch import Extractor, Watch
+from engine.records import F32, SECOND_NS, Batch, Evidence, Family, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 
@@ -59,22 +60,43 @@ class Rows:
         self._past: dict[tuple[Source, str], deque[tuple[int, float]]] = {}
         self._waiting: deque[tuple[int, Source, str, float]] = deque()
 
+    def arrive(self, batch: Batch) -> int | None:
+        """Score what a batch brings that did not come before; how many rows are left to their window. None: no model reads any."""
+        left = [rows for watch in self.watches.values() if (rows := watch.arrive(batch)) is not None]
+        return sum(left) if left else None
+
+    def rest(self) -> int:
+        """Score rows of batches that wait for more of them; how many are left."""
+        return sum(watch.rest() for watch in self.watches.values())
+
     def take(self, window: Window) -> None:
-        """Score a window's rows against what was normal before it."""
+        """Take a window's rows; they are scored against what is normal when they are asked for, or as `work` comes to them."""
+        self._finish()
+        for watch in self.watches.values():
+            watch.take(window)
+
+    def work(self, most: int) -> None:
+        """Score at most so many rows of the last window, between two batches."""
+        for watch in self.watches.values():
+            most -= watch.work(most)
+
+    def _finish(self) -> None:
+        """Score what is left of the last window, and keep its oddest rows."""
         for source, watch in self.watches.items():
-            oddest = watch.take(window)
+            oddest = watch.finish()
             if oddest is None:
                 continue
             kept = self._kept[source]
             kept.append(oddest)
-            while kept[0].end_ns < window.end_ns - self.settings.keep_ns:
+            while kept[0].end_ns < oddest.end_ns - self.settings.keep_ns:
                 kept.popleft()
             paid = tail.largest_of(oddest.nats, oddest.tried.astype(np.float64))
             names = [self.senders.services.texts[code] for code in oddest.rows.codes[:, 0].tolist()]
-            self._waiting.extend((window.end_ns, source, name, nats) for name, nats in zip(names, paid.tolist(), strict=True))
+            self._waiting.extend((oddest.end_ns, source, name, nats) for name, nats in zip(names, paid.tolist(), strict=True))
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
-        """Let windows that ended by `until_ns` outside abnormal intervals become normal."""
+        """Let windows that ended by `until_ns` outside abnormal intervals become normal, after the last window's rows are scored."""
+        self._finish()
         for watch in self.watches.values():
             watch.learn(until_ns, abnormal)
         while self._waiting and self._waiting[0][0] <= until_ns:
@@ -93,6 +115,7 @@ class Rows:
 
     def adopt(self, model: TrainedModel) -> bool:
         """Take a trained model; False (and `refusals` says why) if the gate refused it: the old one stays."""
+        self._finish()
         return self.watches[model.source].adopt(model)
 
     def fail(self, source: str) -> None:
@@ -105,7 +128,8 @@ class Rows:
         return {source.value: watch.refused for source, watch in self.watches.items() if watch.refused}
 
     def evidence(self, start_ns: int, end_ns: int) -> list[Evidence]:
-        """At most one piece for each service and source: its oddest row in the windows of [start, end). Changes nothing."""
+        """At most one piece for each service and source: its oddest row in the windows of [start, end)."""
+        self._finish()
         found = []
         for source, kept in self._kept.items():
             windows = [window for window in kept if start_ns < window.end_ns <= end_ns]
@@ -124,6 +148,7 @@ class Rows:
 
     def distances(self, source: Source, start_ns: int, end_ns: int) -> dict[str, float]:
         """Largest mean distance to the 10 nearest normal rows by service: what k-NN alone would say."""
+        self._finish()
         result: dict[str, float] = {}
         for window in self._kept[source]:
             if start_ns < window.end_ns <= end_ns:
@@ -133,7 +158,7 @@ class Rows:
         return result
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """(source, what) -> number: rows, records, scored, trainings, refused, skipped, dropped, learned."""
+        """(source, what) -> number: rows, records, early, scored, remembered, skipped, trainings, refused, dropped, learned, indexed."""
         result: dict[tuple[str, str], int] = {}
         for source, watch in self.watches.items():
             own = {
@@ -152,6 +177,7 @@ class Rows:
 
     def state(self) -> dict[str, Any]:
         """What was learnt, as JSON values, arrays and texts. Kept windows and rows in quarantine are not part of it."""
+        self._finish()
         past = [[source.value, service, list(entries)] for (source, service), entries in self._past.items()]
         return {"past": past, "sources": {source.value: watch.state() for source, watch in self.watches.items()}}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.normal.features import SCHEMAS, Dictionary, RowColumns, Source, hash_rows
 from engine.normal.sender import Senders, hours
-from engine.records import Window
+from engine.records import Batch, Window
 
 SCHEMA = SCHEMAS[Source.CONFIG]
 
@@ -39,6 +39,12 @@ class ChangeRows:
         key = hash_rows(self.dictionaries, codes, numbers)
         ones = np.ones(len(changes), np.int64)
         return RowColumns(codes, numbers, key, time_ns, codes[:, 2], ones, np.zeros(len(changes), bool))
+
+    def arrivals(self, batch: Batch) -> None:
+        """None before their window: changes are few."""
+
+    def forget(self) -> None:
+        """Nothing was given."""
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Nothing waits here."""

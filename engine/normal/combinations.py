@@ -24,6 +24,7 @@ class Combinations:
 
     def __init__(self, pairs: Pairs, unpack: Callable[[I64], Sequence[I32]], *, cap: int = CAP) -> None:
         self._pairs, self._unpack = pairs, unpack
+        self.begun = 0  # how often the table began anew: codes of before mean nothing
         self._table = KeyTable(cap)
         self._codes = np.zeros((0, 0), np.int32)  # [m, categories]
         self._pair = np.zeros(0, np.int32)
@@ -35,6 +36,7 @@ class Combinations:
         """Combination [n] of packed keys [n], -1 where the table is full."""
         if len(self._table) >= self._table.cap:
             self._table.clear()
+            self.begun += 1
         known = len(self._table)
         found = self._table.intern(packed)
         if len(self._table) > known:

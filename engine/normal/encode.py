@@ -39,17 +39,17 @@ class Encoder:
             result.append(table)
         return tuple(result)
 
-    def codes(self, rows: RowColumns, tables: Sequence[I32]) -> I32:
-        """Model codes [n, categories]."""
-        result = np.empty_like(rows.codes)
+    def codes(self, codes: I32, tables: Sequence[I32]) -> I32:
+        """Model codes [n, categories] of dictionary codes."""
+        result = np.empty_like(codes)
         for column, table in enumerate(tables):
-            codes = rows.codes[:, column]
-            result[:, column] = np.where(codes < len(table), table[np.minimum(codes, len(table) - 1)], UNKNOWN)
+            own = codes[:, column]
+            result[:, column] = np.where(own < len(table), table[np.minimum(own, len(table) - 1)], UNKNOWN)
         return result
 
-    def numbers(self, rows: RowColumns) -> F32:
+    def numbers(self, numbers: F32) -> F32:
         """Scaled numbers [n, numbers], NaN where absent."""
-        scaled = np.clip((rows.numbers - self.centre) / self.scale, -CLIP, CLIP)
+        scaled = np.clip((numbers - self.centre) / self.scale, -CLIP, CLIP)
         return np.where(self.used, scaled, np.float32(np.nan)).astype(np.float32)
 
 

@@ -11,7 +11,7 @@ from engine.normal.combinations import Combinations
 from engine.normal.features import SCHEMAS, Dictionary, RowColumns, Source, Translation, grouped, hash_rows, quantised
 from engine.normal.scales import Pairs, Scales
 from engine.normal.sender import Senders
-from engine.records import I32, I64, Window
+from engine.records import F32, I32, I64, Batch, LogColumns, Window
 from engine.strings import Strings
 
 SCHEMA = SCHEMAS[Source.LOGS]
@@ -38,28 +38,42 @@ class LogRows:
     def rows(self, window: Window) -> RowColumns | None:
         """Distinct arrival rows, then window rows. Change events are logs, too: they are rows of another source."""
         logs = window.logs
-        if not len(logs.time_ns):
+        named, combination = self._named(logs)
+        self.skipped += int((combination < 0).sum())
+        named, combination = named[combination >= 0], combination[combination >= 0]
+        if not len(named):
             return None
+        there, count, first = grouped(combination)
+        codes, numbers = self._fields(there)
+        key = hash_rows(self.dictionaries, codes, numbers)
+        first = named[first]
+        environment = self.senders.environment(logs.resource[first])
+        arrivals = RowColumns(codes, numbers, key, logs.time_ns[first], environment, count, np.zeros(len(there), bool))
+        order = np.argsort(first, kind="stable")
+        return RowColumns.concat([arrivals.select(order), self._windows(arrivals, self.combinations.pair(there), window.end_ns)])
+
+    def arrivals(self, batch: Batch) -> tuple[I32, F32] | None:
+        """Categories and numbers of distinct records."""
+        if batch.logs is None:
+            return None
+        _, combination = self._named(batch.logs)
+        there = np.unique(combination[combination >= 0])
+        return self._fields(there) if len(there) else None
+
+    def forget(self) -> None:
+        """Records are few kinds: `arrivals` gives them every time."""
+
+    def _named(self, logs: LogColumns) -> tuple[I64, I32]:
+        """Records with a service and a template, and the combination of each, -1 without room."""
         service = self.senders.service(logs.resource)
         packed = service.astype(np.int64) << 40 | logs.template.astype(np.int64) << 24  # service 12 bits, template 16
         packed |= logs.severity.astype(np.int64) << 16 | logs.exception  # severity 8, exception 16
         named = np.flatnonzero((service > 0) & (logs.template > 0))
-        if not len(named):
-            return None
-        combination, resource, time_ns = self.combinations(packed[named]), logs.resource[named], logs.time_ns[named]
-        if (combination < 0).any():
-            kept = np.flatnonzero(combination >= 0)
-            self.skipped += len(combination) - len(kept)
-            combination, resource, time_ns = combination[kept], resource[kept], time_ns[kept]
-        there, count, first = grouped(combination)
-        if not len(there):
-            return None
-        codes, numbers = self.combinations.codes(there), np.full((len(there), len(SCHEMA.numbers)), np.nan, np.float32)
-        key = hash_rows(self.dictionaries, codes, numbers)
-        environment = self.senders.environment(resource[first])
-        arrivals = RowColumns(codes, numbers, key, time_ns[first], environment, count, np.zeros(len(there), bool))
-        order = np.argsort(first, kind="stable")
-        return RowColumns.concat([arrivals.select(order), self._windows(arrivals, self.combinations.pair(there), window.end_ns)])
+        return named, self.combinations(packed[named])
+
+    def _fields(self, combination: I64 | I32) -> tuple[I32, F32]:
+        codes = self.combinations.codes(combination)
+        return codes, np.full((len(codes), len(SCHEMA.numbers)), np.nan, np.float32)
 
     def _unpacked(self, packed: I64) -> Sequence[I32]:
         return (

@@ -17,6 +17,7 @@ from engine.records import (
     I64,
     POINT_MONOTONIC,
     POINT_NO_RECORDED_VALUE,
+    Batch,
     PointColumns,
     PointType,
     Resource,
@@ -72,6 +73,12 @@ class PointRows:
         key = hash_rows(self.dictionaries, codes, numbers)
         ones = np.ones(len(codes), np.int64)
         return distinct(RowColumns(codes, numbers, key, time_ns, environment, ones, np.zeros(len(codes), bool)))
+
+    def arrivals(self, batch: Batch) -> None:
+        """None before their window: the memories of a series move with each of its points."""
+
+    def forget(self) -> None:
+        """Nothing was given."""
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Nothing waits: memories are slow and clipped."""

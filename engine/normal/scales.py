@@ -149,9 +149,15 @@ class Scales:
         self.floor = floor
         self.learnt, self.everything = Moments(), Moments()
         self._waiting: deque[tuple[int, Block]] = deque()
+        self._reference: Reference | None = None  # until something counts
 
     def reference(self, parent: I32) -> Reference:
-        """What values of each subject are compared with. `parent`: by subject code."""
+        """What values of each subject are compared with. `parent`: by subject code, only ever growing."""
+        if self._reference is None or len(self._reference.mean) < len(parent):
+            self._reference = self._compared(parent)
+        return self._reference
+
+    def _compared(self, parent: I32) -> Reference:
         n, mean, variance = self.learnt.of(len(parent), parent)
         n2, mean2, variance2 = self.everything.of(len(parent), parent)
         young = n < YOUNG
@@ -177,6 +183,7 @@ class Scales:
             return
         block = Block.of(subject, x, self.reference(parent))
         self.everything.merge(block)
+        self._reference = None
         self._waiting.append((end_ns, block))
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
@@ -185,6 +192,7 @@ class Scales:
             end_ns, block = self._waiting.popleft()
             if not any(start <= end_ns <= end for start, end in abnormal):
                 self.learnt.merge(block)
+                self._reference = None
 
     def state(self) -> dict[str, F64]:
         """What was learnt, by subject code; values in quarantine are left out."""
@@ -193,3 +201,4 @@ class Scales:
     def restore(self, state: dict[str, F64]) -> None:
         """Go on from `state`."""
         self.learnt.columns, self.everything.columns = state["learnt"].copy(), state["everything"].copy()
+        self._reference = None

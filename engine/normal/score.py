@@ -3,9 +3,9 @@
     S = knn + masked + max(0, pca - ln 8) + max(0, robust - ln 8)                    (after Fisher 1932)
 
 PCA residual and robust z count only beyond 1 in 8: they see numbers alone, and their noise halves what a plain sum recalls of odd
-categories. The masked field, a pass a field, looks only at rows that another member finds rarer than 1 in `LOOK`. A text that no training
-row had needs no pass: it costs what an unseen value costs by the rule of succession, ln(m + 1) after m rows. The reference sums were made
-by the same rules, so the result is calibrated whatever the members share.
+categories. The masked field, a pass a field, looks only at rows that another member finds rarer than 1 in `LOOK`, and of their numbers at
+those beyond `CLAIM`. A text that no training row had needs no pass: it costs what an unseen value costs by the rule of succession,
+ln(m + 1) after m rows. The reference sums were made by the same rules, so the result is calibrated whatever the members share.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from engine.normal.tail import fit as fit_tail
 from engine.records import F32, F64, I32, I64, Bool
 
 LOOK = 8.0  # rows whose largest member is rarer than 1 in LOOK get the masked-field pass
+CLAIM = 3.0  # a number nearer to its usual value than that (two standard deviations) is not masked: it can hardly be what is odd
 SPEAK = 8.0  # a plain member rarer than 1 in SPEAK counts
 
 
@@ -81,7 +82,7 @@ def masked(weights: dict[str, F32], codes: I32, numbers: F32, trained: int) -> t
     surplus = np.full((len(codes), categories + numbers.shape[1]), -np.inf, np.float32)
     surplus[:, :categories][codes == UNKNOWN] = np.log1p(trained)
     known = np.flatnonzero((codes != UNKNOWN).all(axis=1))
-    surplus[known] = np.nan_to_num(field_nats(weights, codes[known], numbers[known]), nan=-np.inf)
+    surplus[known] = np.nan_to_num(field_nats(weights, codes[known], numbers[known], CLAIM), nan=-np.inf)
     surplus -= weights["typical"]
     field = surplus.argmax(axis=1).astype(np.int32)
     return np.maximum(surplus.max(axis=1), 0).astype(np.float32), field

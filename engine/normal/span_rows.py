@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import kernels
 from engine.normal.combinations import Combinations
 from engine.normal.features import (
     CELLS,
@@ -25,7 +26,7 @@ from engine.normal.features import (
 )
 from engine.normal.scales import Pairs, Scales
 from engine.normal.sender import Senders
-from engine.records import F32, F64, I32, I64, U64, PeerKind, SpanColumns, SpanKind, Status, Window
+from engine.records import F32, F64, I32, I64, U64, Batch, PeerKind, SpanColumns, SpanKind, Status, Window
 from engine.strings import Strings
 from engine.take.columns import select
 from engine.take.keys import KeyTable
@@ -34,6 +35,7 @@ SCHEMA = SCHEMAS[Source.TRACES]
 _FLOOR = 0.1  # of a logarithm or a share: 10 %
 JOINED_SPANS = 16384  # of a window
 CALLS = 131072  # kinds of calls (caller, callee) that are counted
+MET = 131072  # cells
 _ODD = np.uint64(0x94D049BB133111EB)  # of splitmix64: spreads ids over the high bits
 
 
@@ -51,31 +53,56 @@ class SpanRows:
         self._peer = Translation(peers, lambda packed: _peer_text(packed & 7, strings.text("value", packed >> 3)))
         self.pairs = Pairs()
         self.combinations = Combinations(self.pairs, self._unpacked)
+        self._met = KeyTable(MET)  # cells that batches brought since scores changed
+        self._met_with = 0  # of which table of combinations
         self.scales = {name: Scales(floor=_FLOOR) for name in SCHEMA.numbers}
         self._calls = KeyTable(CALLS)  # caller << 32 | callee, pairs
         self._count, self._called = np.zeros(256), np.zeros(256)  # calls so far: by call, by caller
 
     def rows(self, window: Window) -> RowColumns | None:
         """Distinct arrival rows, then window rows; scales see the window after it was scaled."""
-        spans = window.spans
-        if not len(spans.time_ns):
+        spans, combination, full = self._named(window.spans)
+        self.skipped += full
+        if not len(combination):
             return None
-        service = self.senders.service(spans.resource)
-        combination = self.combinations(self._packed(spans, service))
-        usable = (combination >= 0) & (service > 0)
-        if not usable.all():
-            self.skipped += int((combination < 0).sum())
-            kept = np.flatnonzero(usable)
-            if not len(kept):
-                return None
-            spans, combination = select(spans, kept), combination[kept]
-        pair = self.combinations.pair(combination)
-        x = np.log(((spans.time_ns - spans.start_ns).astype(np.float32) * np.float32(1e-6)).clip(0) + np.float32(1))
-        z = self.scales["duration"].z(pair, self.pairs.parent, x)
-        arrivals = self._arrivals(spans, combination, quantised(z))
+        pair, x, z = self._durations(spans, combination)
+        arrivals = self._arrivals(spans, combination, z)
         windows = self._windows(spans, pair, x, z, window.end_ns)
         self.scales["duration"].take(pair, self.pairs.parent, x, window.end_ns)
         return RowColumns.concat([arrivals, windows])
+
+    def arrivals(self, batch: Batch) -> tuple[I32, F32] | None:
+        """Categories and numbers of distinct spans, as the scales are now: of those that no batch brought since `forget`."""
+        if batch.spans is None:
+            return None
+        spans, combination, _ = self._named(batch.spans)
+        cell = self._cells(combination, self._durations(spans, combination)[2])
+        if self._met_with != self.combinations.begun or len(self._met) >= self._met.cap:
+            self.forget()
+        known = len(self._met)
+        self._met.intern(cell)
+        return self._fields(self._met.keys[known:]) if len(self._met) > known else None
+
+    def forget(self) -> None:
+        """`arrivals` gives again what it gave before."""
+        self._met.clear()
+        self._met_with = self.combinations.begun
+
+    def _named(self, spans: SpanColumns) -> tuple[SpanColumns, I32, int]:
+        """Spans of named services that have a combination, it, and how many found no room for theirs."""
+        service = self.senders.service(spans.resource)
+        combination = self.combinations(self._packed(spans, service))
+        usable = (combination >= 0) & (service > 0)
+        if usable.all():
+            return spans, combination, 0
+        kept = np.flatnonzero(usable)
+        return select(spans, kept), combination[kept], int((combination < 0).sum())
+
+    def _durations(self, spans: SpanColumns, combination: I32) -> tuple[I32, F32, F64]:
+        """Pair, ln(1 + ms) and its deviation, of each span."""
+        pair = self.combinations.pair(combination)
+        x = np.log(((spans.time_ns - spans.start_ns).astype(np.float32) * np.float32(1e-6)).clip(0) + np.float32(1))
+        return pair, x, self.scales["duration"].z(pair, self.pairs.parent, x)
 
     def _packed(self, spans: SpanColumns, service: I32) -> I64:
         """The categories of each span in one number: service 12 bits, operation 16, error 12, peer 16, kind 3, status 2."""
@@ -95,17 +122,24 @@ class SpanRows:
             self._peer((packed >> 5 & 0xFFFF) << 3 | packed >> 2 & 7),
         )
 
-    def _arrivals(self, spans: SpanColumns, combination: I32, z: F32) -> RowColumns:
+    def _arrivals(self, spans: SpanColumns, combination: I32, z: F64) -> RowColumns:
         """Distinct spans: equal in categories and rounded deviation of the duration, at the time of the first of each."""
-        there, count, at = grouped(combination * CELLS + cells(z))
-        order = np.argsort(at, kind="stable")
-        there, count, at = there[order], count[order], at[order]
-        numbers = np.full((len(there), len(SCHEMA.numbers)), np.nan, np.float32)
-        numbers[:, 0] = of_cells(there % CELLS)
-        codes = self.combinations.codes(there // CELLS)
+        cell = self._cells(combination, z)
+        of, at = kernels.group(cell.view(np.uint64))
+        codes, numbers = self._fields(cell[at])
         key = hash_rows(self.dictionaries, codes, numbers)
         environment = self.senders.environment(spans.resource[at])
-        return RowColumns(codes, numbers, key, spans.time_ns[at], environment, count, np.zeros(len(there), bool))
+        return RowColumns(codes, numbers, key, spans.time_ns[at], environment, np.bincount(of), np.zeros(len(at), bool))
+
+    def _cells(self, combination: I32, z: F64) -> I64:
+        """One number for what makes an arrival row."""
+        return combination.astype(np.int64) * CELLS + cells(quantised(z))
+
+    def _fields(self, cell: I64) -> tuple[I32, F32]:
+        """Categories and numbers of cells."""
+        numbers = np.full((len(cell), len(SCHEMA.numbers)), np.nan, np.float32)
+        numbers[:, 0] = of_cells(cell % CELLS)
+        return self.combinations.codes(cell // CELLS), numbers
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Let what left quarantine count."""

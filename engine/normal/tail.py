@@ -12,6 +12,7 @@ from engine.records import F32, F64
 ENOUGH = 30
 _TAIL = 0.1  # share of the reference beyond u
 _LEAST_XI = 0.25  # exponent 4: no thinner tail is believed
+_DIGITS = 4  # equal rows have equal distances, whatever the order in which a library added up
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Tail:
 
         Hill, Ann. Statist. 3 (1975).
         """
-        distance = np.asarray(distance, np.float64)
+        distance = np.asarray(distance, np.float64).round(_DIGITS)
         m = len(self.reference)
         at_least = m - np.searchsorted(self.reference, distance, side="left")
         body = -np.log((1 + at_least) / (1 + m))
@@ -44,7 +45,7 @@ def fit(reference: F64 | F32, least: float = 1e-6) -> Tail:
     """
     if not len(reference):
         raise ValueError(f"a tail needs normal values, however: {len(reference)=}")
-    values = np.sort(np.asarray(reference, np.float64))
+    values = np.sort(np.asarray(reference, np.float64).round(_DIGITS))
     u = max(float(np.quantile(values, 1 - _TAIL)), least)
     beyond = values[values >= u]
     xi = max(float(np.log(beyond / u).mean()), _LEAST_XI) if len(beyond) else _LEAST_XI

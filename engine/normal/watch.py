@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +13,12 @@ from engine.normal import encode
 from engine.normal.features import ABSENT, OVERFLOW, Dictionary, RowColumns, Source, key_of
 from engine.normal.index import Index, Meta
 from engine.normal.learn import TrainingJob
+from engine.normal.lot import Lot, Oddest
 from engine.normal.model import TrainedModel, embed
-from engine.normal.remembered import SCORES, Remembered
+from engine.normal.remembered import Remembered
 from engine.normal.reservoir import Reservoir
 from engine.normal.score import Scores, score
-from engine.records import F32, F64, HOUR_NS, I32, I64, Bool, Window
+from engine.records import F32, F64, HOUR_NS, I32, Batch, Bool, Window
 
 FIRST_ROWS = 512
 GROWTH = 4  # from one training to the next: at each doubling, most of those under 3,000 rows were refused, at 3 s of CPU each
@@ -26,7 +27,8 @@ TRAININGS_A_DAY = 4
 #: not suffice for has another chance soon, but a busy first hour must not use up the day's.
 APART_NS = (HOUR_NS // 4, HOUR_NS, 4 * HOUR_NS)
 WINDOW_ROWS_A_SECOND = 500
-BATCH_ROWS = 1024  # scored at a time
+#: Rows of batches: as many are scored together at least, at most (20 ms), and as many wait at most; more are left to their window.
+EARLY_LEAST, EARLY_ROWS, EARLY_MOST = 64, 512, 8192
 #: Unseen arrival rows scored a second of event time: what is left of the work after the records, at least 2000. By counts, never by a
 #: clock: equal telemetry is scored alike on every machine.
 LEAST_UNSEEN_A_SECOND = 2000
@@ -47,6 +49,14 @@ class Extractor(Protocol):
         """Rows of a window, None if there is none."""
         ...
 
+    def arrivals(self, batch: Batch) -> tuple[I32, F32] | None:
+        """Categories and numbers of the arrival rows of a batch, as they look before their window. None: nothing new since `forget`."""
+        ...
+
+    def forget(self) -> None:
+        """Scores changed: `arrivals` gives rows again that it gave before."""
+        ...
+
     @property
     def skipped(self) -> int:
         """Records that have no row: more combinations of categories came than there are codes."""
@@ -65,19 +75,6 @@ class Extractor(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Oddest:
-    """The oddest row of each service in one window, and how many distinct rows the service had."""
-
-    end_ns: int
-    rows: RowColumns  # one a service
-    nats: F64  # [s] of that row alone
-    tried: I64  # [s] distinct rows of the service
-    members: F64  # [s, 4]
-    field: I32  # [s]
-    distance: F64  # [s]
-
-
 class Watch:
     """State of one source: extractor, model, reservoir, scores of rows that came before."""
 
@@ -92,35 +89,90 @@ class Watch:
         self._window_seconds = window_seconds
         self._tables: tuple[I32, ...] = ()
         self._remembered = Remembered()
+        self._lot: Lot | None = None  # rows of the last window, on their way to scores
+        self._early = int(LEAST_UNSEEN_A_SECOND * window_seconds)  # unseen rows that may yet be scored before the next window
+        self._left: tuple[I32, F32] = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)  # of batches, encoded, not scored yet
+        self._cut = 0  # rows of batches that are left to their window
         self._next_rows = FIRST_ROWS
         self._trained_ns: deque[int] = deque(maxlen=TRAININGS_A_DAY)
         self._training = False
 
-    def take(self, window: Window) -> Oddest | None:
-        """Score the rows of a window, then let them wait; None without a model or rows."""
+    def arrive(self, batch: Batch) -> int | None:
+        """Score what batches bring that did not come before, oldest first, so that its window finds it done; how many rows are left.
+
+        A few rows cost as much as many, so they wait until they are `EARLY_LEAST`, or for `rest`. None: no model reads any.
+        """
+        if self.model is None:
+            return None
+        found = self.extractor.arrivals(batch)
+        if found is not None:
+            codes, numbers = self._encoded(*found)
+            key, first = np.unique(key_of(codes, numbers, np.zeros(len(codes), bool)), return_index=True)
+            new = first[~self._remembered.find(key)[0]]
+            kept = new[: EARLY_MOST - len(self._left[0])]
+            self._cut += len(new) - len(kept)
+            self._left = np.concatenate([self._left[0], codes[kept]]), np.concatenate([self._left[1], numbers[kept]])
+        return self.rest() if len(self._left[0]) >= EARLY_LEAST else len(self._left[0]) + self._cut
+
+    def rest(self) -> int:
+        """Score rows of batches that wait for it, a piece of them; how many are left."""
+        now = min(EARLY_ROWS, self._early)
+        codes, numbers = self._left[0][:now], self._left[1][:now]
+        if len(codes):
+            self._left = self._left[0][len(codes) :], self._left[1][len(codes) :]
+            self._early -= len(codes)
+            self.counts["early"] += len(codes)
+            arrival = np.zeros(len(codes), bool)
+            self._remembered.put(key_of(codes, numbers, arrival), self._score(codes, numbers, arrival))
+        return len(self._left[0]) + self._cut
+
+    def take(self, window: Window) -> None:
+        """Rows of a window: they wait for their scores (`work`, `finish`), and to be learned. The last window must be finished."""
         rows = self.extractor.rows(window)
         if rows is None or not len(rows):
-            return None
+            return
         at = np.flatnonzero(rows.window)
         if len(at) > self._window_rows:
             loudest = at[np.argsort(-rows.count[at], kind="stable")[: self._window_rows]]
             self.counts["skipped"] += len(at) - len(loudest)
             rows = rows.select(np.sort(np.concatenate([np.flatnonzero(~rows.window), loudest])))
+        records = int(rows.count[~rows.window].sum())
         self.counts["rows"] += len(rows)
-        self.counts["records"] += int(rows.count[~rows.window].sum())
-        oddest = None if self.model is None else self._oddest(rows, window.end_ns)
+        self.counts["records"] += records
+        if self.model is not None:
+            self._lot = Lot(window.end_ns, rows, *self._encoded(rows.codes, rows.numbers), self._remembered, self.budget(records))
+            self.counts["scored"] += self._lot.scored
+            self.counts["skipped"] += self._lot.skipped
+            self.counts["remembered"] += len(rows) - self._lot.scored - self._lot.skipped
+        self._early, self._cut = int(LEAST_UNSEEN_A_SECOND * self._window_seconds), 0
         self.reservoir.wait(window.end_ns, rows)
-        return oddest
+
+    def work(self, most: int) -> int:
+        """Score at most so many rows of the last window; how many were."""
+        if self._lot is None:
+            return 0
+        before = len(self._lot)
+        self._lot.work(self._score, most)
+        return before - len(self._lot)
+
+    def finish(self) -> Oddest | None:
+        """Score what is left of the last window and say what was oddest in it, once; None without a model or rows."""
+        lot, self._lot = self._lot, None
+        if lot is None:
+            return None
+        lot.work(self._score, len(lot))
+        return lot.oddest()
 
     def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
         """Let rows that were normal into the reservoir and the index; what is the same to the model is scored anew when it comes again."""
         self.extractor.learn(until_ns, abnormal)
         fresh = self.reservoir.learn(until_ns, abnormal)
         if fresh is not None and self.model is not None:
-            codes, numbers = self._encoded(fresh)
+            codes, numbers = self._encoded(fresh.codes, fresh.numbers)
             distinct, first, same = np.unique(key_of(codes, numbers, fresh.window), return_index=True, return_inverse=True)
             self._index(fresh, embed(self.model.weights, codes[first], numbers[first])[same])
             self._remembered.outdate(distinct)
+            self.extractor.forget()
 
     def due(self, now_ns: int, steps: int, pairs: int) -> TrainingJob | None:
         """A job when enough distinct rows came: 512, then four times as many, at most 4 in 24 h, `APART_NS`, one at a time."""
@@ -136,14 +188,14 @@ class Watch:
         self._trained_ns.append(now_ns)
         self._next_rows = GROWTH * self.reservoir.learned
         encoder = encode.fit(rows, self.extractor.dictionaries)
-        codes = encoder.codes(rows, encoder.tables(self.extractor.dictionaries))
+        codes = encoder.codes(rows.codes, encoder.tables(self.extractor.dictionaries))
         seed = self._seed + self.counts["trainings"]
         self.counts["trainings"] += 1
         return TrainingJob(
             source=self.source,
             encoder=encoder,
             codes=codes,
-            numbers=encoder.numbers(rows),
+            numbers=encoder.numbers(rows.numbers),
             window=rows.window,
             key=rows.key,
             time_ns=rows.time_ns,
@@ -167,7 +219,7 @@ class Watch:
         rows = self.reservoir.rows()
         self.index.clear(self.source)
         if rows is not None:
-            self._index(rows, embed(model.weights, *self._encoded(rows)))
+            self._index(rows, embed(model.weights, *self._encoded(rows.codes, rows.numbers)))
         return True
 
     def state(self) -> dict[str, Any]:
@@ -206,57 +258,17 @@ class Watch:
         self.model = model
         self._tables = model.encoder.tables(self.extractor.dictionaries)
         self._remembered.clear()
+        width = len(model.encoder.vocabulary), len(model.encoder.used)
+        self._left = np.zeros((0, width[0]), np.int32), np.zeros((0, width[1]), np.float32)
+        self.extractor.forget()
 
-    def _encoded(self, rows: RowColumns) -> tuple[I32, F32]:
+    def _encoded(self, codes: I32, numbers: F32) -> tuple[I32, F32]:
         assert self.model is not None
-        return self.model.encoder.codes(rows, self._tables), self.model.encoder.numbers(rows)
+        return self.model.encoder.codes(codes, self._tables), self.model.encoder.numbers(numbers)
 
     def _index(self, rows: RowColumns, vectors: F32) -> None:
         meta = Meta(rows.key, rows.codes[:, 0], rows.environment, rows.time_ns, rows.count)
         self.index.add(self.source, vectors, meta)
-
-    def _oddest(self, rows: RowColumns, end_ns: int) -> Oddest | None:
-        scored, done = self._scores(rows)
-        if not done.all():
-            rows, scored = rows.select(done), scored[:, done]
-        if not len(rows):
-            return None
-        service = rows.codes[:, 0]
-        order = np.lexsort((rows.key, scored[0], service))  # the key breaks ties, so that batches do not
-        last = np.flatnonzero(np.diff(service[order], append=-1))
-        best = order[last]
-        tried = np.diff(last, prepend=-1)
-        members = scored[3:, best].T
-        return Oddest(end_ns, rows.select(best), scored[0, best], tried, members, scored[2, best].astype(np.int32), scored[1, best])
-
-    def _scores(self, rows: RowColumns) -> tuple[F64, Bool]:
-        """Columns nats, distance, field, 4 members [7, n], and which rows have them: the budget leaves some unseen ones out.
-
-        A score is a function of what the model reads of a row, so rows that differ in texts that it does not know are scored once.
-        Remembered for arrival rows, new for window rows and unseen ones. Over the budget the rows with the smallest keys are scored: a
-        sample by a hash, whatever the order in which they came.
-        """
-        codes, numbers = self._encoded(rows)
-        key = key_of(codes, numbers, rows.window)
-        result, done = np.empty((SCORES, len(rows))), np.ones(len(rows), bool)
-        known, result[:, known] = self._remembered.find(key)
-        unseen = np.flatnonzero(~known)
-        distinct, first, same = np.unique(key[unseen], return_index=True, return_inverse=True)
-        first = unseen[first]
-        arrived = np.flatnonzero(~rows.window[first])
-        over = arrived[self.budget(int(rows.count[~rows.window].sum())) :]
-        chosen, scored = np.delete(np.arange(len(first)), over), np.empty((SCORES, len(first)))
-        for start in range(0, len(chosen), BATCH_ROWS):
-            some = chosen[start : start + BATCH_ROWS]
-            scored[:, some] = self._score(codes[first[some]], numbers[first[some]], rows.window[first[some]])
-        result[:, unseen] = scored[:, same]
-        done[unseen] = ~np.isin(same, over)
-        self.counts["scored"] += len(chosen)
-        self.counts["remembered"] += int(done.sum()) - len(chosen)
-        self.counts["skipped"] += int((~done).sum())
-        arrived = np.setdiff1d(arrived, over, assume_unique=True)
-        self._remembered.put(distinct[arrived], scored[:, arrived])
-        return result, done
 
     def budget(self, records: int) -> int:
         """How many unseen arrival rows of a window with so many records are scored."""
