@@ -189,6 +189,12 @@ def test_the_document_has_the_fields_of_version_1_and_no_others() -> None:
     }
 
 
+def test_how_long_after_the_alert_is_told_where_there_was_one() -> None:
+    told = replace(fault(), alert_ns=T0 + 90 * SECOND_NS, alert_metric="latency")
+    cases = [score(one, ("cart",), answer("cart"), incident="i1", delay_seconds=30.0) for one in (fault(), told)]
+    assert ScoredSet("shop", "found", cases, Detection()).after_alerts() == [-60.0]
+
+
 def test_detection_is_not_scored_where_the_normal_period_is_borrowed() -> None:
     one = document([ScoredSet("shop", "found", [score(fault(), ("cart",), None)])])["sets"][0]
     assert [one[key] for key in ("detected", "extra_per_fault", "false_incidents_per_hour", "delay_seconds_median")] == [None] * 4

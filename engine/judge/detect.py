@@ -56,7 +56,7 @@ YOUNG = 2.0  # minutes: a family that could speak for n of them needs 1 + 2/n ti
 
 
 class Tail:
-    """Maximum over all subjects in each normal minute, and the level that the next ones exceed once a budget.
+    """Maximum over all subjects in each of the last normal minutes, and the level that the next ones exceed once a budget.
 
     The tail of such maxima is taken as exponential in nats (a maximum of Z has a Gumbel tail in Z^2 / 2; Coles 2001, section 3). Its
     slope is read between the 90 % and the 99 % point, below the worst, which may be faults that nobody noticed:
@@ -65,7 +65,7 @@ class Tail:
 
     >>> tail = Tail()
     >>> for minute in range(1001):
-    ...     tail.take(minute * MINUTE_NS, 1.0 + minute / 1000)
+    ...     tail.take(1.0 + minute / 1000)
     >>> round(tail.level(HOUR_NS), 2)
     1.99
     """
@@ -73,19 +73,9 @@ class Tail:
     def __init__(self) -> None:
         self._order: deque[float] = deque()
         self._sorted: list[float] = []
-        self._block = -1
-        self._largest = 0.0
 
-    def take(self, now_ns: int, nats: float) -> None:
-        """Add the maximum of one normal step."""
-        block = now_ns // MINUTE_NS
-        if block != self._block:
-            if self._block >= 0:
-                self._push(self._largest)
-            self._block, self._largest = block, 0.0
-        self._largest = max(self._largest, nats)
-
-    def _push(self, nats: float) -> None:
+    def take(self, nats: float) -> None:
+        """Add the maximum of one normal minute."""
         self._order.append(nats)
         insort(self._sorted, nats)
         if len(self._order) > TAIL_MOST:
@@ -138,6 +128,7 @@ class Detector:
     def __init__(self, *, budget_ns: int = 24 * HOUR_NS) -> None:
         self.budget_ns = budget_ns
         self._tails: dict[Family, Tail] = {family: Tail() for family in Family}
+        self._waiting: dict[int, dict[Family, float]] = {}  # maxima by minute, until it is known whether an incident covers it
         self._recent: deque[set[tuple[Family, str, str]]] = deque(maxlen=HOLD_STEPS)
         self._lasting: dict[tuple[Family, str, str], int] = {}  # steps in a row
         self._minutes: Counter[Family] = Counter()  # in which the family, or one that reads the same, said anything
@@ -152,22 +143,18 @@ class Detector:
         young = 1.0 if family in AT_ONCE else 1 + YOUNG / max(1, self._minutes[family])
         return min(max(reference, budget), TAIL_RAISES * reference) * young
 
-    def step(self, evidence: Sequence[Evidence], now_ns: int, *, normal: bool) -> list[Departure]:
-        """Departures of one step, strongest first. `normal`: no incident is live, so the maxima are learned, too."""
-        largest = dict.fromkeys(Family, 0.0)
+    def step(self, evidence: Sequence[Evidence], now_ns: int) -> list[Departure]:
+        """Departures of one step, strongest first; its maxima wait for `learn`."""
+        largest = self._waiting.setdefault(now_ns // MINUTE_NS, {})
         beyond: list[tuple[float, Evidence]] = []
         thresholds = {family: self.threshold(family) for family in Family}
         for item in evidence:
             if not item.for_opening or not is_bad(item):
                 continue
-            largest[item.family] = max(largest[item.family], item.score_nats)
+            if item.score_nats > 0:  # a family without data says nothing of its tail
+                largest[item.family] = max(largest.get(item.family, 0.0), item.score_nats)
             if item.z >= thresholds[item.family]:
                 beyond.append((item.z / thresholds[item.family], item))
-        for family, nats in largest.items():
-            if nats <= 0:  # a family without data says nothing of its tail
-                continue
-            if normal:
-                self._tails[family].take(now_ns, nats)
         self._grow_older({item.family for item in evidence}, now_ns // MINUTE_NS)
         seen = {(item.family, item.service, item.subject) for _, item in beyond}
         self._lasting = {key: self._lasting.get(key, 0) + 1 for key in seen}
@@ -175,6 +162,17 @@ class Detector:
         departures = [Departure(item, ratio, self._held(item, seen, symptoms)) for ratio, item in beyond]
         self._recent.append(seen)
         return sorted(departures, key=lambda one: (-one.ratio, one.evidence.service, one.evidence.subject))
+
+    def learn(self, until_ns: int, abnormal: Sequence[tuple[int, int]]) -> None:
+        """Take the maxima of the minutes that ended by `until_ns`, less those that touch an abnormal span (ns).
+
+        What led to an incident, and what faded after it, is no chance: learnt, it would hide the next fault.
+        """
+        for minute in [minute for minute in self._waiting if (minute + 1) * MINUTE_NS <= until_ns]:
+            maxima = self._waiting.pop(minute)
+            if not any(start < (minute + 1) * MINUTE_NS and end >= minute * MINUTE_NS for start, end in abnormal):
+                for family, nats in maxima.items():
+                    self._tails[family].take(nats)
 
     def _grow_older(self, speaking: set[Family], minute: int) -> None:
         """Count a minute for every family that has data: a quiet system is not one that was never seen."""
@@ -203,7 +201,9 @@ class Detector:
         """Normal maxima and minutes seen, by family, and who departed lately."""
         families = {family.value: {"maxima": tail.state(), "minutes": self._minutes[family]} for family, tail in self._tails.items()}
         lasting = [[*key, steps] for key, steps in sorted(self._lasting.items())]
-        return {"families": families, "recent": [sorted(map(list, step)) for step in self._recent], "lasting": lasting}
+        waiting = [[minute, {family.value: nats for family, nats in maxima.items()}] for minute, maxima in self._waiting.items()]
+        recent = [sorted(map(list, step)) for step in self._recent]
+        return {"families": families, "recent": recent, "lasting": lasting, "waiting": waiting}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier `state`; families that it lacks start empty."""
@@ -211,6 +211,7 @@ class Detector:
             of_family = state["families"].get(family.value, {})
             tail.restore(of_family.get("maxima", ()))
             self._minutes[family] = of_family.get("minutes", 0)
+        self._waiting = {minute: {Family(family): nats for family, nats in maxima.items()} for minute, maxima in state.get("waiting", ())}
         steps = ({(Family(family), service, subject) for family, service, subject in step} for step in state["recent"])
         self._recent = deque(steps, maxlen=HOLD_STEPS)
         self._lasting = {(Family(family), service, subject): count for family, service, subject, count in state["lasting"]}

@@ -66,7 +66,7 @@ class Incidents:
 
         Args: evidence of the sliding span that ends at `now_ns`; edges: the topology; learning: share learnt by service (1: ready).
         """
-        departures = self.detector.step(evidence, now_ns, normal=not self._live)
+        departures = self.detector.step(evidence, now_ns)
         ratios = self._ratios(evidence)
         links, traces = Links(edges), traces_of(evidence)
         loud = scores(family_z([one.evidence for one in departures], edges))
@@ -97,7 +97,10 @@ class Incidents:
                     published.append(after)
                 else:
                     live.incident = before
-        return published + self._merge(now_ns) + self._resolve(now_ns)
+        published += self._merge(now_ns) + self._resolve(now_ns)
+        sees_ns = self.settings.sliding_ns  # for so long evidence still holds what was
+        self.detector.learn(now_ns - self.settings.quarantine_ns, [(start, end + sees_ns) for start, end in self.abnormal()])
+        return published
 
     def active(self) -> tuple[Incident, ...]:
         """Incidents that are not resolved, oldest first."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.records import HOUR_NS, MINUTE_NS
+from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS
 from exporter.evaluate.figures import accuracy_at, average_at_5, brier, chance_average_at_5
 from exporter.evaluate.score import CHANGE_OUTCOMES, Scored
 from exporter.evaluate.truth import Truth
@@ -60,6 +60,11 @@ class ScoredSet:
     def delays(self) -> list[float]:
         """Seconds from onset to publication of the detected cases."""
         return [case.delay_seconds for case in self.cases if case.delay_seconds is not None]
+
+    def after_alerts(self) -> list[float]:
+        """Seconds from the alert that the truth tells of to publication; negative: whence was first."""
+        told = [case for case in self.cases if case.delay_seconds is not None and case.fault.alert_metric]
+        return [(case.delay_seconds or 0.0) + (case.fault.onset_ns - case.fault.alert_ns) / SECOND_NS for case in told]
 
     def detected(self) -> float | None:
         """Share of faults with an opening."""
