@@ -45,6 +45,22 @@ def test_orders_groups_and_look_ups(seed: int, size: int, kinds: int, spread: in
     same(kernels.by_group(of, len(first)), plain.by_group(of, len(first)))
 
 
+@settings(max_examples=150, deadline=None)
+@given(SEED, SIZE, st.integers(1, 400), st.integers(0, 60))
+def test_codes_are_given_out_alike(seed: int, size: int, kinds: int, limit: int) -> None:
+    found = []
+    for intern in (kernels.intern, plain.intern):
+        slot_key, slot_code, known = np.zeros(64, np.int64), np.full(64, -1, np.int32), np.zeros(60, np.int64)
+        counts, at = 0, 0
+        for keys in np.array_split(ids(np.random.default_rng(seed), size, kinds).view(np.int64), 3):
+            codes = np.full(len(keys), -7, np.int32)
+            at, counts = intern(keys, codes, len(keys) // 9, slot_key, slot_code, known, counts, max(limit, counts))
+            found.append((np.array([at, counts]), codes, known.copy(), plain.lookup(keys, slot_key, slot_code)))
+    half = len(found) // 2
+    for one, other in zip(found[:half], found[half:], strict=True):
+        same(one, other)
+
+
 def test_extremes_are_ordered() -> None:
     values = np.array([0, 2**63 - 1, -(2**63), 5, -1], np.int64)
     same(kernels.argsort(values), plain.argsort(values))
@@ -125,6 +141,9 @@ def test_rows_that_are_not_there_are_refused() -> None:
         lambda: kernels.parents(np.array([1, 0], np.int32), np.zeros(2, np.uint64), np.zeros(2, np.uint64)),
         lambda: kernels._find(np.zeros(1, np.uint64), np.zeros(9, np.uint64), np.zeros(2, np.int32)),
         lambda: kernels.lookup(column, np.zeros(3, np.int64), np.zeros(3, np.int32)),
+        lambda: kernels.intern(column, code, 0, np.zeros(3, np.int64), np.zeros(3, np.int32), column, 0, 1),
+        lambda: kernels.intern(column, code, 0, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 2),
+        lambda: kernels.intern(column, code, -1, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 1),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=r"must|however"):

@@ -78,6 +78,33 @@ def lookup(keys: I64, slot_key: I64, slot_code: I32) -> I32:
     return codes
 
 
+def intern(keys: I64, codes: I32, at: int, slot_key: I64, slot_code: I32, known: I64, size: int, limit: int) -> tuple[int, int]:
+    """Write codes of keys[at:], giving out new ones in the order of their first sight. Returns where it stopped, and how many there are.
+
+    It stops at a key that would be more than `limit`. Slots are those of `lookup`, more of them than `limit`; `known`: key by code.
+    """
+    found = lookup(keys[at:], slot_key, slot_code)
+    missing = np.flatnonzero(found < 0)
+    stop = len(keys)
+    if len(missing):
+        fresh, first = np.unique(keys[at:][missing], return_index=True)
+        order = np.argsort(first)
+        fresh, first = fresh[order], missing[first[order]]
+        if len(fresh) > limit - size:
+            stop = at + int(first[limit - size])
+            fresh = fresh[: limit - size]
+        known[size : size + len(fresh)] = fresh
+        for code, begin in enumerate(slot_of(fresh, len(slot_key)).tolist(), size):
+            slot = begin
+            while slot_code[slot] >= 0:
+                slot = (slot + 1) & (len(slot_key) - 1)
+            slot_key[slot], slot_code[slot] = known[code], code
+        size += len(fresh)
+        found = lookup(keys[at:], slot_key, slot_code)
+    codes[at:stop] = found[: stop - at]
+    return stop, size
+
+
 def slot_of(keys: I64, slots: int) -> I64:
     """Where the search for a key begins."""
     at: I64 = (mixed(keys.view(np.uint64), np.zeros(1, np.uint64)) & np.uint64(slots - 1)).astype(np.int64)

@@ -285,3 +285,40 @@ def lookup(const int64_t[::1] keys, const int64_t[::1] slot_key, const int32_t[:
                 at = (at + 1) & mask
             out[i] = code
     return result
+
+
+def intern(
+    const int64_t[::1] keys,
+    int32_t[::1] codes,
+    Py_ssize_t at,
+    int64_t[::1] slot_key,
+    int32_t[::1] slot_code,
+    int64_t[::1] known,
+    Py_ssize_t size,
+    Py_ssize_t limit,
+):
+    cdef Py_ssize_t n = keys.shape[0], slots = slot_key.shape[0]
+    if slot_code.shape[0] != slots or slots < 1 or slots & (slots - 1):
+        raise ValueError(f"slots must be a power of two, however: {slots=}, {slot_code.shape[0]=}")
+    if codes.shape[0] != n or at < 0 or size < 0 or not size <= limit <= known.shape[0] or limit >= slots:
+        raise ValueError(f"no room for what is asked, however: {n=}, {codes.shape[0]=}, {at=}, {size=}, {limit=}, {slots=}")
+    cdef uint64_t slot, mask = slots - 1
+    cdef int32_t code
+    with nogil:
+        while at < n:
+            slot = _mix(<uint64_t>keys[at], 0) & mask
+            code = -1
+            while slot_code[slot] >= 0:  # ends: fewer codes than slots
+                if slot_key[slot] == keys[at]:
+                    code = slot_code[slot]
+                    break
+                slot = (slot + 1) & mask
+            if code < 0:
+                if size >= limit:
+                    break
+                code = <int32_t>size
+                slot_key[slot], slot_code[slot], known[size] = keys[at], code, keys[at]
+                size += 1
+            codes[at] = code
+            at += 1
+    return at, size

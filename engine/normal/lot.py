@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine import kernels
 from engine.normal.features import RowColumns, key_of
 from engine.normal.remembered import SCORES, Remembered
 from engine.records import F32, F64, I32, I64, Bool
@@ -43,13 +44,15 @@ class Lot:
         self._result = np.empty((SCORES, len(rows)))
         known, self._result[:, known] = remembered.find(key)
         self._unseen = np.flatnonzero(~known)
-        self._key, first, self._same = np.unique(key[self._unseen], return_index=True, return_inverse=True)
+        self._same, first = kernels.group(key[self._unseen])
         first = self._unseen[first]
+        self._key = key[first]
         self._codes, self._numbers, self._window = codes[first], numbers[first], rows.window[first]
         self._scored = np.empty((SCORES, len(first)))
-        over = np.flatnonzero(~self._window)[max(budget, 0) :]
         self._has = np.ones(len(first), bool)
-        self._has[over] = False
+        arrived = np.flatnonzero(~self._window)
+        if len(arrived) > budget:
+            self._has[arrived[np.argsort(self._key[arrived])[budget:]]] = False
         self._waiting = np.flatnonzero(self._has)
 
     def __len__(self) -> int:
@@ -89,9 +92,11 @@ class Lot:
         if not len(rows):
             return None
         service = rows.codes[:, 0]
-        order = np.lexsort((rows.key, scored[0], service))  # the key breaks ties, so that batches do not
-        last = np.flatnonzero(np.diff(service[order], append=-1))
-        best = order[last]
-        tried = np.diff(last, prepend=-1)
+        most = np.full(int(service.max()) + 1, -np.inf)
+        np.maximum.at(most, service, scored[0])
+        loudest = np.flatnonzero(scored[0] == most[service])
+        loudest = loudest[np.lexsort((rows.key[loudest], service[loudest]))]  # the key breaks ties, so that batches do not
+        best = loudest[np.flatnonzero(np.diff(service[loudest], append=-1))]
+        tried = np.bincount(service)[service[best]]
         members = scored[3:, best].T
         return Oddest(self.end_ns, rows.select(best), scored[0, best], tried, members, scored[2, best].astype(np.int32), scored[1, best])

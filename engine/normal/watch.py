@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from engine import kernels
 from engine.normal import encode
 from engine.normal.features import ABSENT, OVERFLOW, Dictionary, RowColumns, Source, key_of
 from engine.normal.index import Index, Meta
@@ -107,8 +108,9 @@ class Watch:
         found = self.extractor.arrivals(batch)
         if found is not None:
             codes, numbers = self._encoded(*found)
-            key, first = np.unique(key_of(codes, numbers, np.zeros(len(codes), bool)), return_index=True)
-            new = first[~self._remembered.find(key)[0]]
+            key = key_of(codes, numbers, np.zeros(len(codes), bool))
+            _, first = kernels.group(key)
+            new = first[~self._remembered.find(key[first])[0]]
             kept = new[: EARLY_MOST - len(self._left[0])]
             self._cut += len(new) - len(kept)
             self._left = np.concatenate([self._left[0], codes[kept]]), np.concatenate([self._left[1], numbers[kept]])
