@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from engine import kernels
 from engine.evidence.traces import Traces
 from engine.records import SECOND_NS
 from engine.settings import EngineSettings
@@ -101,13 +102,35 @@ def test_the_ring_is_bounded_in_spans_and_age() -> None:
     parts = list(traces.ring._chunks)
     small = Ring(keep_ns=10**18, spans=200)
     for part in parts:
-        small.add(part, at(300))
+        small.add(part, part.bounds_ns[1])
     assert small.held <= 200
     assert small.dropped == sum(len(part) for part in parts) - small.held
     old = Ring(keep_ns=60 * SECOND_NS)
     for part in parts:
         old.add(part, at(300))
     assert old.between(0, at(200)) == []
+
+
+def test_a_full_ring_keeps_the_newest_chunk_and_whole_traces_of_the_others_by_their_hash() -> None:
+    parts = list(stream(shop(300), 300).ring._chunks)
+    half = Ring(keep_ns=10**18, spans=sum(map(len, parts)) // 2)
+    for part in parts:
+        half.add(part, part.bounds_ns[1])
+    kept = half.between(0, at(10**6))
+    assert kept[-1] is parts[-1]
+    assert len(kept) > len(parts) / 2  # not only the last few
+    assert {chunk.share for chunk in kept} > {1.0}
+    for chunk in kept:
+        mixed = kernels.mixed(chunk.trace_hi, chunk.trace_lo).astype(np.float64) / 2.0**64
+        assert mixed.max() < chunk.share
+        (part,) = (one for one in parts if one.bounds_ns[0] <= chunk.bounds_ns[0] and chunk.bounds_ns[1] <= one.bounds_ns[1])
+        assert chunk.population == pytest.approx(1 / chunk.share)
+        wanted = np.isin(part.trace_lo[part.trace], chunk.trace_lo)
+        assert len(chunk) == wanted.sum()
+        assert np.array_equal(chunk.operation[chunk.step_span], part.operation[part.step_span[wanted[part.step_span]]])
+        inside = chunk.parent >= 0
+        assert np.array_equal(chunk.trace[inside], chunk.trace[chunk.parent[inside]])
+        assert np.array_equal(chunk.value, part.value[wanted[part.value_span]])
 
 
 def test_sums_of_a_stretch_are_those_of_its_spans() -> None:

@@ -13,6 +13,8 @@ from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined
 from engine.windows.codes import EDGE, ROOT, SELF, SPAN_EVENT, Codes
 from engine.windows.sums import Tally, Values
 
+_OF_SPANS = ("time_ns", "service", "resource", "operation", "depth", "root", "passes_on_error", "failed", "entry")
+
 
 @dataclass(frozen=True)
 class Spans:
@@ -38,6 +40,7 @@ class Spans:
     value_span: I32  # [v]
     value_key: I32  # [v]
     value: F32  # [v] ln(1 + milliseconds)
+    share: float  # of all traces: those whose hash lies below it are here
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -94,6 +97,32 @@ class Spans:
             value_span=value_span,
             value_key=key,
             value=value,
+            share=joined.share,
+        )
+
+    def sample(self, share: float) -> Spans:
+        """A smaller share of all traces, by the same hash as the assembler's: a sample is part of every larger one. They stand for more."""
+        kept_trace = kernels.mixed(self.trace_hi, self.trace_lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+        kept = kept_trace[self.trace]
+        rows, traces = np.flatnonzero(kept), np.flatnonzero(kept_trace)
+        row, trace = np.cumsum(kept, dtype=np.int32) - 1, np.cumsum(kept_trace, dtype=np.int32) - 1
+        step, value = np.flatnonzero(kept[self.step_span]), np.flatnonzero(kept[self.value_span])
+        parent = self.parent[rows]
+        columns = {name: getattr(self, name)[rows] for name in _OF_SPANS}
+        return Spans(
+            **columns,
+            trace=trace[self.trace[rows]],
+            parent=np.where(parent >= 0, row[parent], parent).astype(np.int32),
+            population=(self.population[rows] * (self.share / share)).astype(np.float32),
+            trace_hi=self.trace_hi[traces],
+            trace_lo=self.trace_lo[traces],
+            step_span=row[self.step_span[step]],
+            step_context=self.step_context[step],
+            step_outcome=self.step_outcome[step],
+            value_span=row[self.value_span[value]],
+            value_key=self.value_key[value],
+            value=self.value[value],
+            share=share,
         )
 
     @cached_property

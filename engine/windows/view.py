@@ -3,46 +3,62 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import floor, log2
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.records import F64, Bool
+from engine.records import F64, MINUTE_NS, Bool
 from engine.windows.codes import Codes
 from engine.windows.spans import Spans, Sums
 from engine.windows.sums import Tally, Values
 
-RING_SPANS = 400_000
+RING_SPANS = 600_000
+YOUNG_NS = MINUTE_NS
 
 
 class Ring:
-    """Chunks of joined spans, oldest first, bounded in spans and age. The newest stays: without it nothing could be said of floods."""
+    """Chunks of joined spans, oldest first, bounded in spans and age. The newest stays whole: without it nothing could be said of floods.
+
+    Of the others a sample of traces is kept when there is no room for all: what `spans` and the newest leave, by 1 / (age + 1 min). Shares,
+    means and rates of a sample are those of all, only less sure.
+    """
 
     def __init__(self, *, keep_ns: int, spans: int = RING_SPANS) -> None:
         self.keep_ns = keep_ns
         self.spans = spans
-        self.held = 0
         self.dropped = 0  # spans that left for want of room, before their age
-        self.complete_from_ns = 0  # spans that end before this may have left
         self._chunks: deque[Spans] = deque()
+
+    @property
+    def held(self) -> int:
+        """Spans that are kept."""
+        return sum(map(len, self._chunks))
 
     def add(self, chunk: Spans, now_ns: int) -> None:
         """Keep a chunk; let go what is too old, or too much."""
         if len(chunk):
             self._chunks.append(chunk)
-            self.held += len(chunk)
-        while len(self._chunks) > 1 or (self._chunks and self._chunks[0].bounds_ns[1] < now_ns - self.keep_ns):
-            oldest = self._chunks[0]
-            old = oldest.bounds_ns[1] < now_ns - self.keep_ns
-            if not old and self.held <= self.spans:
-                return
+        while self._chunks and self._chunks[0].bounds_ns[1] < now_ns - self.keep_ns:
             self._chunks.popleft()
-            self.held -= len(oldest)
-            self.dropped += 0 if old else len(oldest)
-            self.complete_from_ns = max(self.complete_from_ns, oldest.bounds_ns[1] + 1)
+        before = self.held
+        if before > self.spans:
+            self._chunks = deque(self._thinned(now_ns))
+            self.dropped += before - self.held
+
+    def _thinned(self, now_ns: int) -> Iterator[Spans]:
+        *older, newest = self._chunks
+        worth = [1 / (max(now_ns - chunk.bounds_ns[1], 0) + YOUNG_NS) for chunk in older]
+        for chunk, mine in zip(older, worth, strict=True):
+            room, left = max(self.spans - len(newest), 0) * mine / sum(worth), chunk
+            while len(left) > room:
+                left = left.sample(left.share / 2 ** max(1, floor(log2(len(left) / max(room, 1)))))
+            if len(left):
+                yield left
+        yield newest
 
     def between(self, start_ns: int, end_ns: int, extra: Spans | None = None) -> list[Spans]:
         """Chunks with a span that ends in [start, end]; whole traces, so others are among them."""
