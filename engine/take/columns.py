@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.records import I64, LinkColumns, LogColumns, PointColumns, SpanColumns
+from engine.records import F32, I32, I64, U8, U64, LinkColumns, LogColumns, PointColumns, SpanColumns
 
-Columns = TypeVar("Columns", bound=SpanColumns | LogColumns | PointColumns | LinkColumns)
+
+@dataclass(frozen=True, slots=True)
+class TreeColumns:
+    """What of spans is needed to join them: the rest need not wait with them."""
+
+    time_ns: I64
+    resource: I32
+    trace_hi: U64
+    trace_lo: U64
+    span: U64
+    parent: U64
+    start_ns: I64
+    operation: I32
+    kind: U8
+    status: U8
+    weight: F32
+
+    @classmethod
+    def of(cls, spans: SpanColumns) -> TreeColumns:
+        """Of spans, without copying them."""
+        return cls(**{field.name: getattr(spans, field.name) for field in fields(cls)})
+
+
+Columns = TypeVar("Columns", bound=SpanColumns | TreeColumns | LogColumns | PointColumns | LinkColumns)
 
 _DTYPES = {
     **dict.fromkeys(("resource", "operation", "peer", "error_type", "message", "statement", "template", "exception"), np.int32),

@@ -12,8 +12,8 @@ from enum import IntEnum
 import numpy as np
 
 from engine import kernels
-from engine.records import I32, I64, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Status
-from engine.take.columns import select
+from engine.records import I32, I64, SEVERITY_ERROR, U64, Bool, LogColumns, Status
+from engine.take.columns import TreeColumns, select
 
 KIND_SHIFT, SERVICE_SHIFT = 40, 20
 
@@ -33,7 +33,7 @@ class EventKind(IntEnum):
 class Joined:
     """Spans of whole traces, by trace, with what the join adds. Rows are positions in `spans`, -1: none."""
 
-    spans: SpanColumns  # [n]
+    spans: TreeColumns  # [n]
     logs: LogColumns  # [l]
     service: I32  # [n] code of kind "service"
     trace: I32  # [n] position in trace_hi, trace_lo; never falls
@@ -61,7 +61,7 @@ class Joined:
 
 
 def join(
-    spans: SpanColumns,
+    spans: TreeColumns,
     logs: LogColumns,
     trace: I32,
     *,
@@ -144,7 +144,7 @@ def join(
     )
 
 
-def _log_spans(spans: SpanColumns, logs: LogColumns, service: I32, service_of: I32) -> I64:
+def _log_spans(spans: TreeColumns, logs: LogColumns, service: I32, service_of: I32) -> I64:
     """Row of each record's span, -1: none. A record of another service with this span's id is not this span's."""
     if not len(logs.time_ns) or not len(service):
         return np.full(len(logs.time_ns), -1, np.int64)

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 
 from engine import kernels
-from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, SpanColumns, Window
+from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, Window
 from engine.strings import Resources, Strings
-from engine.take.columns import concat, empty, select
+from engine.take.columns import TreeColumns, concat, empty, select
 from engine.take.joined import Joined, join
 from engine.take.templates import WILDCARD, Templates
 
@@ -100,7 +100,7 @@ class Assembler:
         self.services = ServiceCodes(strings, resources)
         self._templates = templates
         self._mentions = Mentions(strings)
-        self._spans = empty(SpanColumns)
+        self._spans = empty(TreeColumns)
         self._logs = empty(LogColumns)
 
     @property
@@ -135,8 +135,8 @@ class Assembler:
         of, count = _traces(spans, logs)
         return self._join(spans, np.arange(len(spans.time_ns)), of[: len(spans.time_ns)], count, logs, complete=False)
 
-    def _merged(self, window: Window, *, counted: bool = True) -> tuple[SpanColumns, LogColumns]:
-        spans, logs = window.spans, window.logs
+    def _merged(self, window: Window, *, counted: bool = True) -> tuple[TreeColumns, LogColumns]:
+        spans, logs = TreeColumns.of(window.spans), window.logs
         if len(logs.time_ns):
             logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
         if self.share < 1:
@@ -145,7 +145,7 @@ class Assembler:
                 self.counts["spans_sampled_out"] += int((~kept_spans).sum())
                 self.counts["logs_sampled_out"] += int((~kept_logs).sum())
             spans, logs = select(spans, kept_spans), select(logs, kept_logs)
-        return concat([self._spans, spans], SpanColumns), concat([self._logs, logs], LogColumns)
+        return concat([self._spans, spans], TreeColumns), concat([self._logs, logs], LogColumns)
 
     def _kept(self, hi: U64, lo: U64) -> Bool:
         # The threshold rises and falls, the hash stays: a smaller sample is part of a larger one.
@@ -169,7 +169,7 @@ class Assembler:
             self._spans = select(self._spans, np.arange(max(0, spans_over), len(self._spans.time_ns)))
             self._logs = select(self._logs, np.arange(max(0, logs_over), len(self._logs.time_ns)))
 
-    def _join(self, spans: SpanColumns, rows: I64, of: I32, count: int, logs: LogColumns, *, complete: bool) -> Joined:
+    def _join(self, spans: TreeColumns, rows: I64, of: I32, count: int, logs: LogColumns, *, complete: bool) -> Joined:
         """Join some rows of spans, `of` the traces that each is of, and log records."""
         service_of = self.services.array()
         order = kernels.by_group(of, count)
@@ -185,7 +185,7 @@ class Assembler:
         )
 
 
-def _traces(spans: SpanColumns, logs: LogColumns) -> tuple[I32, int]:
+def _traces(spans: TreeColumns, logs: LogColumns) -> tuple[I32, int]:
     """Number of the trace of each span, then of each record, and how many traces there are."""
     key = kernels.mixed(spans.trace_hi, spans.trace_lo)
     if len(logs.time_ns):
