@@ -73,8 +73,9 @@ class Engine:
             self.clocks.hear(source, latest_ns, received_unix_ns)
         self.inbox.put(batch)
         self.rows_left = self.rows.arrive(batch) if self.settings.rows and self.settings.live else None
+        closed_ns = self.inbox.window_end_ns
         published = self._close(self.clocks.advance(received_unix_ns))
-        if self.settings.live:
+        if self.settings.live and closed_ns == self.inbox.window_end_ns:
             self.rows.work(PIECE)
         return published
 

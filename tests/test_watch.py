@@ -27,6 +27,7 @@ def warm() -> tuple[World, Rows]:
     model = train(jobs(3)[Source.TRACES.value])
     rows.adopt(replace(model, report=replace(model.report, refused="")))
     rows.take(world.window(WARM))
+    rows.work(1000)
     return world, rows
 
 
@@ -101,4 +102,5 @@ def test_rows_that_come_faster_than_they_are_scored_are_left_to_their_window(war
     assert rows.arrive(Batch(spans=window.spans)) == 12
     assert rows.rest() == 7  # no window took them yet
     rows.take(window)
+    rows.work(0)
     assert rows.rest() == 0

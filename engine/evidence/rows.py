@@ -56,6 +56,7 @@ class Rows:
             source: Watch(source, extractor, self.index, seed=settings.seed + 1000 * number, window_seconds=seconds)
             for number, (source, extractor) in enumerate(extractors.items())
         }
+        self._window: Window | None = None  # the last one, until its rows are made
         self._kept: dict[Source, deque[Oddest]] = {source: deque(maxlen=KEPT_WINDOWS) for source in extractors}
         self._past: dict[tuple[Source, str], deque[tuple[int, float]]] = {}
         self._waiting: deque[tuple[int, Source, str, float]] = deque()
@@ -70,18 +71,25 @@ class Rows:
         return sum(watch.rest() for watch in self.watches.values())
 
     def take(self, window: Window) -> None:
-        """Take a window's rows; they are scored against what is normal when they are asked for, or as `work` comes to them."""
+        """Take a window; its rows are made and scored, against what is normal now, when they are asked for, or as `work` comes to them."""
         self._finish()
-        for watch in self.watches.values():
-            watch.take(window)
+        self._window = window
 
     def work(self, most: int) -> None:
-        """Score at most so many rows of the last window, between two batches."""
+        """Make the rows of the last window, then score at most so many of them: between two batches."""
+        self._make()
         for watch in self.watches.values():
             most -= watch.work(most)
 
+    def _make(self) -> None:
+        if self._window is not None:
+            for watch in self.watches.values():
+                watch.take(self._window)
+            self._window = None
+
     def _finish(self) -> None:
         """Score what is left of the last window, and keep its oddest rows."""
+        self._make()
         for source, watch in self.watches.items():
             oddest = watch.finish()
             if oddest is None:
