@@ -61,6 +61,21 @@ def test_codes_are_given_out_alike(seed: int, size: int, kinds: int, limit: int)
         same(one, other)
 
 
+@settings(max_examples=150, deadline=None)
+@given(SEED, SIZE, st.integers(1, 20))
+def test_codes_of_chains(seed: int, size: int, kinds: int) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.integers(-1, kinds, 9).astype(np.int32)
+    owner, second, third = (rng.integers(0, high, size) for high in (9, 3, 3))
+    tables = []
+    for keys in (rng.permutation(4 * kinds)[: 2 * kinds].astype(np.int64), rng.permutation(8 * kinds)[: 4 * kinds].astype(np.int64)):
+        slots = 1 << (2 * len(keys)).bit_length()
+        slot_key, slot_code = np.zeros(slots, np.int64), np.full(slots, -1, np.int32)
+        plain.intern(keys, np.empty(len(keys), np.int32), 0, slot_key, slot_code, np.zeros(len(keys), np.int64), 0, len(keys))
+        tables += [slot_key, slot_code]
+    same(kernels.chained(first, owner, second, third, 2, *tables), plain.chained(first, owner, second, third, 2, *tables))
+
+
 def test_extremes_are_ordered() -> None:
     values = np.array([0, 2**63 - 1, -(2**63), 5, -1], np.int64)
     same(kernels.argsort(values), plain.argsort(values))
@@ -128,6 +143,7 @@ def test_rows_that_are_not_there_are_refused() -> None:
     far, column = np.array([7]), np.zeros(1, np.int64)
     code = np.array([7], np.int32)
     flag, none = np.ones(1, bool), np.zeros(0, np.int64)
+    two = np.zeros(2, np.int64), np.full(2, -1, np.int32)
     calls = [
         lambda: kernels.hang(far, np.zeros(1, np.int32)),
         lambda: kernels.self_time(column, column, far),
@@ -141,6 +157,9 @@ def test_rows_that_are_not_there_are_refused() -> None:
         lambda: kernels.parents(np.array([1, 0], np.int32), np.zeros(2, np.uint64), np.zeros(2, np.uint64)),
         lambda: kernels._find(np.zeros(1, np.uint64), np.zeros(9, np.uint64), np.zeros(2, np.int32)),
         lambda: kernels.lookup(column, np.zeros(3, np.int64), np.zeros(3, np.int32)),
+        lambda: kernels.chained(code, far, far, far, 4, *two, *two),
+        lambda: kernels.chained(code, column, column, none, 4, *two, *two),
+        lambda: kernels.chained(code, column, column, column, 4, np.zeros(3, np.int64), np.zeros(3, np.int32), *two),
         lambda: kernels.intern(column, code, 0, np.zeros(3, np.int64), np.zeros(3, np.int32), column, 0, 1),
         lambda: kernels.intern(column, code, 0, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 2),
         lambda: kernels.intern(column, code, -1, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 1),

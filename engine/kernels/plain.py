@@ -105,6 +105,21 @@ def intern(keys: I64, codes: I32, at: int, slot_key: I64, slot_code: I32, known:
     return stop, size
 
 
+def chained(
+    first: I32, owner: I64, second: I64, third: I64, shift: int, inner_key: I64, inner_code: I32, outer_key: I64, outer_code: I32
+) -> tuple[I32, I32]:
+    """Code of first[owner] << shift | second in the inner table, and of that code << shift | third in the outer one; -1: it has none.
+
+    Tables are those of `lookup`; a negative `first` has no code. Raises: ValueError for owners that are no rows of `first`.
+    """
+    if len(owner) and not 0 <= int(owner.min()) <= int(owner.max()) < len(first):
+        raise ValueError("owners must be rows")
+    of = first[owner].astype(np.int64)
+    inner = np.where(of < 0, -1, lookup((of << shift) | second, inner_key, inner_code)).astype(np.int32)
+    outer = lookup((inner.astype(np.int64) << shift) | third, outer_key, outer_code)
+    return inner, np.where(inner < 0, -1, outer).astype(np.int32)
+
+
 def slot_of(keys: I64, slots: int) -> I64:
     """Where the search for a key begins."""
     at: I64 = (mixed(keys.view(np.uint64), np.zeros(1, np.uint64)) & np.uint64(slots - 1)).astype(np.int64)

@@ -322,3 +322,53 @@ def intern(
             codes[at] = code
             at += 1
     return at, size
+
+
+cdef inline int32_t _code(int64_t key, const int64_t[::1] slot_key, const int32_t[::1] slot_code, uint64_t mask) noexcept nogil:
+    cdef uint64_t at = _mix(<uint64_t>key, 0) & mask
+    cdef uint64_t tried
+    for tried in range(mask + 1):
+        if slot_code[at] < 0:
+            return -1
+        if slot_key[at] == key:
+            return slot_code[at]
+        at = (at + 1) & mask
+    return -1
+
+
+def chained(
+    const int32_t[::1] first,
+    const int64_t[::1] owner,
+    const int64_t[::1] second,
+    const int64_t[::1] third,
+    int shift,
+    const int64_t[::1] inner_key,
+    const int32_t[::1] inner_code,
+    const int64_t[::1] outer_key,
+    const int32_t[::1] outer_code,
+):
+    cdef Py_ssize_t n = owner.shape[0], m = first.shape[0], inner = inner_key.shape[0], outer = outer_key.shape[0], i
+    if second.shape[0] != n or third.shape[0] != n or not 0 <= shift < 63:
+        raise ValueError(f"columns must be as long, however: {n=}, {second.shape[0]=}, {third.shape[0]=}, {shift=}")
+    if inner_code.shape[0] != inner or inner < 1 or inner & (inner - 1) or outer_code.shape[0] != outer or outer < 1 or outer & (outer - 1):
+        raise ValueError(f"slots must be a power of two, however: {inner=}, {outer=}")
+    inners, outers = np.empty(n, np.int32), np.empty(n, np.int32)
+    cdef int32_t[::1] a = inners
+    cdef int32_t[::1] b = outers
+    cdef int64_t of
+    cdef int32_t code
+    cdef bint wrong = False
+    with nogil:
+        for i in range(n):
+            of = owner[i]
+            if of < 0 or of >= m:
+                wrong = True
+                break
+            code = -1
+            if first[of] >= 0:
+                code = _code((<int64_t>first[of] << shift) | second[i], inner_key, inner_code, inner - 1)
+            a[i] = code
+            b[i] = -1 if code < 0 else _code((<int64_t>code << shift) | third[i], outer_key, outer_code, outer - 1)
+    if wrong:
+        raise ValueError("owners must be rows")
+    return inners, outers

@@ -48,6 +48,11 @@ class Interner:
             codes[new] = kernels.lookup(keys[new], self._slot_key, self._slot_code)
         return codes
 
+    @property
+    def slots(self) -> tuple[I64, I32]:
+        """Keys and codes by slot, as `kernels.lookup` reads them."""
+        return self._slot_key, self._slot_code
+
     def _add(self, keys: I64) -> None:
         before, self._count = self._count, self._count + len(keys)
         if self._count > len(self._keys):
@@ -88,8 +93,19 @@ class Codes:
         services: I64 = self.operations.keys[self.contexts.keys >> EVENT_BITS] >> SERVICE_SHIFT
         return services
 
-    def chances(self, operation: I32, before: I64, after: I64) -> tuple[I32, I32]:
-        """Context and outcome codes of steps; -1 where a table is full."""
-        context = self.contexts.codes((operation.astype(np.int64) << EVENT_BITS) | before)
-        outcome = self.outcomes.codes((np.maximum(context, 0).astype(np.int64) << EVENT_BITS) | after)
-        return context, np.where((operation < 0) | (context < 0), -1, outcome).astype(np.int32)
+    def chances(self, operation: I32, *steps: tuple[I64, I64, I64]) -> tuple[I32, I32]:
+        """Context and outcome codes of steps, one lot after the other; -1 where a table is full.
+
+        Args: operation: code by span; steps: span, event and the event that follows, of each step.
+        """
+        tables = self.contexts.slots, self.outcomes.slots
+        found = [kernels.chained(operation, *lot, EVENT_BITS, *tables[0], *tables[1]) for lot in steps]
+        context, outcome = (np.concatenate(column) for column in zip(*found, strict=True))
+        new = np.flatnonzero(outcome < 0)
+        if len(new):
+            owner, before, after = (np.concatenate(column)[new] for column in zip(*steps, strict=True))
+            of = operation[owner]
+            context[new] = self.contexts.codes((of.astype(np.int64) << EVENT_BITS) | before)
+            codes = self.outcomes.codes((np.maximum(context[new], 0).astype(np.int64) << EVENT_BITS) | after)
+            outcome[new] = np.where((of < 0) | (context[new] < 0), -1, codes)
+        return context, outcome

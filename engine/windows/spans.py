@@ -51,11 +51,10 @@ class Spans:
         service, spans = joined.service.astype(np.int64), joined.spans
         operation = codes.operations.codes((service << SERVICE_SHIFT) | spans.operation)
         rows = np.arange(len(joined))
-        owner = np.concatenate([joined.step_span, rows])
         ended = np.where(joined.own_error, EventKind.END_ERROR, EventKind.END).astype(np.int64) << KIND_SHIFT
-        before = np.concatenate([joined.step_before, np.full(len(rows), SPAN_EVENT, np.int64)])
-        context, outcome = codes.chances(operation[owner], before, np.concatenate([joined.step_after, ended]))
-        owner = owner.astype(np.int32)
+        whole = rows, np.full(len(rows), SPAN_EVENT, np.int64), ended
+        context, outcome = codes.chances(operation, (joined.step_span, joined.step_before, joined.step_after), whole)
+        owner = np.concatenate([joined.step_span.astype(np.int32), rows.astype(np.int32)])
         if (outcome < 0).any():
             kept = outcome >= 0
             owner, context, outcome = owner[kept], context[kept], outcome[kept]
@@ -66,8 +65,8 @@ class Spans:
         own = (SELF << KIND_SHIFT) | operation[local].astype(np.int64)
         begins = joined.root & (spans.kind != SpanKind.CLIENT)
         outside = np.flatnonzero(begins & (operation >= 0))
-        whole = (ROOT << KIND_SHIFT) | operation[outside].astype(np.int64)
-        key = codes.values.codes(np.concatenate([gap, own, whole]))
+        requests = (ROOT << KIND_SHIFT) | operation[outside].astype(np.int64)
+        key = codes.values.codes(np.concatenate([gap, own, requests]))
         nanoseconds = np.concatenate([duration[joined.client] - duration[joined.server], joined.self_ns[local], duration[outside]])
         value_span = np.concatenate([joined.client, local, outside]).astype(np.int32)
         value = np.log1p(np.maximum(nanoseconds, 0) / 1e6).astype(np.float32)
