@@ -268,6 +268,7 @@ class Engine:
                     for (source, what), count in sorted(self.rows.counts().items())
                     if count and what != "indexed"  # which may fall
                 ),
+                *(("rca_traces_share_ratio", (("place", place),), share) for place, share in self.traces.shares(now_ns).items()),
             ),
             dropped=tuple((what, reason, float(count)) for (what, reason), count in sorted(dropped.items()) if count),
         )

@@ -466,7 +466,7 @@ class Snapshot:
     services: tuple[ServiceStatus, ...] = ()
     edges: tuple[TopologyEdge, ...] = ()
     scores: tuple[tuple[str, str, float], ...] = ()  # service, signal family, nats of the last window
-    counters: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...] = ()  # metric name, labels, value: engine counters
+    counters: tuple[tuple[str, tuple[tuple[str, str], ...], float], ...] = ()  # metric name, labels, value
     dropped: tuple[tuple[str, str, float], ...] = field(default=())  # what, reason, count
 
 

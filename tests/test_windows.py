@@ -165,3 +165,11 @@ def test_tables_are_capped_and_counted() -> None:
     assert table.codes(np.array([30, 10, 30, 20], np.int64)).tolist() == [-1, 0, -1, 1]
     assert table.overflowed == 1
     assert Tally.of(np.array([3, 1, 3])).plus(Tally.of(np.array([1, 2]))).count.tolist() == [2, 1, 2]
+
+
+def test_the_shares_of_traces_that_are_joined_and_kept_are_told() -> None:
+    traces = stream(shop(300), 300)
+    assert traces.shares(at(300)) == {"assembled": 1.0, "sliding": 1.0}
+    traces.ring.spans = traces.ring.held // 2
+    traces.take(shop(310).window(300, 310))
+    assert traces.shares(at(310))["sliding"] < 1.0

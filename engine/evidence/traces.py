@@ -124,6 +124,11 @@ class Traces:
             "late_spans": self.history.late,
         }
 
+    def shares(self, now_ns: int) -> dict[str, float]:
+        """Share of all traces that are joined, and that are kept of the sliding span, at its thinnest."""
+        sliding = self.ring.between(now_ns - self._settings.sliding_ns, now_ns)
+        return {"assembled": self.assembler.share, "sliding": min((chunk.share for chunk in sliding), default=self.assembler.share)}
+
     def _chunks(self, start_ns: int, end_ns: int, pending: Window | None) -> list[Spans]:
         """Spans from the block that start cuts to end, those that wait included."""
         if self._preview is None or self._preview[0] is not pending:
