@@ -96,6 +96,9 @@ class EngineThread:
             elif now - heard >= SILENT_SECONDS and now - stepped >= STEP_SECONDS:
                 stepped = now
                 self._guarded(partial(self.engine.advance, self.clock_ns()))
+            elif self.engine.rows_left:
+                self._guarded(self._rest)
+                self._latency.scored(self.engine.rows_left)
             self.metrics.count("rca_engine_busy_seconds_total", time.monotonic() - now)
             self._train()
             self._save_if_due()
@@ -106,6 +109,10 @@ class EngineThread:
         if not len(self.intake):
             self.engine.rest()
         return published
+
+    def _rest(self) -> list[Incident]:
+        self.engine.rest()
+        return []
 
     def _guarded(self, step: Callable[[], list[Incident]]) -> bool:
         """One step of the engine: a bug (False) costs its batch, not the process. It is logged when it is new, and counted."""

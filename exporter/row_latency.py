@@ -25,6 +25,10 @@ class RowLatency:
         if left is None:
             return
         self._left.append((self._closed + WINDOWS, received_ns))
+        self.scored(left)
+
+    def scored(self, left: int) -> None:
+        """So many rows of batches are not scored yet."""
         if not left:
             self._done(len(self._left))
 

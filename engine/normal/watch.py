@@ -28,8 +28,8 @@ TRAININGS_A_DAY = 4
 #: not suffice for has another chance soon, but a busy first hour must not use up the day's.
 APART_NS = (HOUR_NS // 4, HOUR_NS, 4 * HOUR_NS)
 WINDOW_ROWS_A_SECOND = 500
-#: Rows of batches: as many are scored together at least, at most (20 ms), and as many wait at most; more are left to their window.
-EARLY_LEAST, EARLY_ROWS, EARLY_MOST = 64, 512, 8192
+#: Rows of batches: as many are scored together at least, at most (10 to 40 ms), and as many wait at most; more are left to their window.
+EARLY_LEAST, EARLY_ROWS, EARLY_MOST = 64, 256, 8192
 #: Unseen arrival rows scored a second of event time: what is left of the work after the records, at least 2000. By counts, never by a
 #: clock: equal telemetry is scored alike on every machine.
 LEAST_UNSEEN_A_SECOND = 2000
