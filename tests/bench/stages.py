@@ -38,7 +38,7 @@ STAGES = {
     "traces: evidence": (("traces", "evidence"),),
     "traces: learn": (("traces", "learn"),),
     "rows: as they arrive": (("rows", "arrive"),),
-    "rows: of a window": (("rows", "take"),),
+    "rows: of a window": (("rows", "_make"),),
     "rows: score": (("rows", "work"), ("rows", "_finish")),
     "rows: learn": (("rows", "learn"),),
     "series: evidence": (("_latest", "evidence"),),
