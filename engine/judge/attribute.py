@@ -10,8 +10,9 @@ from typing import Final
 
 from engine.judge.attribution.content import Content, contents, flag_nats
 from engine.judge.attribution.diff import Diff, parse
+from engine.judge.attribution.files import is_shared
 from engine.judge.attribution.gates import SHARE, brought_by
-from engine.judge.attribution.inert import inert_term
+from engine.judge.attribution.inert import churn_term, inert_term
 from engine.judge.attribution.live import Live, live_of, time_term
 from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
 from engine.judge.attribution.none import base, none_term
@@ -29,8 +30,9 @@ NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
 #: Factors of the terms, fitted over incidents with and without the culprits: python -m tests.bench.attribution_fit
 WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    {"time": 1.5, "reach": 1.1, "carried": 1.0, "inert": 1.0, "content": 0.95, "mechanism": 1.9, "value": 1.0}
+    {"time": 1.4, "reach": 1.0, "carried": 1.0, "inert": 1.0, "churn": 0.8, "content": 0.75, "mechanism": 1.3, "value": 1.0}
 )
+INERT: Final = -2.0  # what can hardly do harm
 TOO_LATE: Final = -6.0
 CONTENT_MOST: Final = 4.5
 VALUE_CONFIRMS: Final = 1.5
@@ -109,13 +111,20 @@ def weigh(ordered: Sequence[ConfigChange], context: ChangeContext) -> list[Weigh
     others_have_diffs = any(change.diff for change in ordered)
     shared = contents(ordered, diffs, context)
     committed = {change.revision: change.time_ns for change in ordered if change.type is ChangeType.CODE and change.revision}
-    lives = [live_of(change, deploys, context.known_services, context.onset_ns, committed, context.root) for change in ordered]
+    company = max(1, sum(map(_may_harm, ordered, diffs)))
+    lives = [live_of(change, deploys, context.known_services, context.onset_ns, committed, context.root, company) for change in ordered]
     found = []
     for change, diff, live, content in zip(ordered, diffs, lives, shared, strict=True):
         found.append(_weigh(change, diff, live, content, context, others_have_diffs=others_have_diffs))
     behind = brought_by(ordered, {change.id: live for change, live in zip(ordered, lives, strict=True)})
     by_id = {each.change.id: each for each in found}
     return [_switched(each, [by_id[name] for name in behind.get(each.change.id, ())]) for each in found]
+
+
+def _may_harm(change: ConfigChange, diff: Diff) -> bool:
+    """Whether a change is shared code or configuration, with a diff, and not inert."""
+    shared = change.type is ChangeType.CODE and bool(change.diff) and any(map(is_shared, change.files))
+    return shared and inert_term(change, diff, others_have_diffs=True)[0] > INERT
 
 
 def _switched(flag: Weighed, commits: Sequence[Weighed]) -> Weighed:
@@ -152,7 +161,7 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     inert_nats, inert_why = inert_term(change, diff, others_have_diffs=others_have_diffs)
     # what goes live once users suffer is a remedy as often as not: that its words fit says nothing
     late = time_nats <= TOO_LATE
-    can = inert_nats > -2 and not late
+    can = inert_nats > INERT and not late
     mechanism_nats, mechanism_why = mechanism_term(change, diff, symptoms) if can else (0.0, "")
     step_nats, said_nats, value_why = value_term(change, diff, context) if can else (0.0, 0.0, "")
     content_nats = 0.0 if late else saturated(content.nats)
@@ -166,6 +175,7 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
         "reach": reach_nats,
         "carried": live.carried,
         "inert": inert_nats,
+        "churn": churn_term(diff) if can else 0.0,
         "content": content_nats,
         "mechanism": mechanism_nats,
         "value": value_nats,

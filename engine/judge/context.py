@@ -124,7 +124,7 @@ def build_context(
     signs = _signs(evidence, risen, heard, involved, start_ns)
     onset_ns = walk(signs, start_ns, end_ns)
     earliest = min((each.before_ns for each in risen if each.time_ns == onset_ns), default=onset_ns)
-    roots = root_weights(signs, edges, onset_ns, flooded(risen, edges) | starved(risen))
+    roots = root_weights(signs, edges, onset_ns, flooded(risen, edges) | starved(risen, signs))
     shares: Mapping[str, tuple[float, float]] = {}
     if flow is not None:
         shares = {name: (float(own), float(passed)) for name, own, passed in zip(flow.services, flow.own, flow.flow, strict=True)}
@@ -246,7 +246,9 @@ def _load(
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = each.kind == "requests" and (each.service not in called or VOLUME.search(each.metric)) and arrivals(each.metric)
+        entry = bool(VOLUME.search(each.metric)) or (
+            each.kind == "requests" and each.service not in called and arrivals(each.metric)
+        )
         then = -15 * MINUTE_NS <= each.time_ns - onset_ns <= 5 * MINUTE_NS
         if entry and then and each.old > 0 and each.new / each.old > ratio:
             ratio, service = each.new / each.old, each.service

@@ -39,6 +39,10 @@ SHARED: Final = re.compile(
     r"|api|idl|models?|sdk|third_party|infra|deploy|terraform|helm|charts|k8s|config)(/|$)|^[\w.-]+$",
     re.I,
 )
+#: What a pipeline or a controller applies once it is merged; no release of a service carries it.
+APPLIED: Final = re.compile(
+    r"(^|/)(terraform|infra(structure)?|k8s|kubernetes|kustomize|helm|charts?|manifests?|ansible|gitops|argo\w*|flux)/|\.(tf|tfvars|hcl)$", re.I
+)
 #: Words that make part of a service's name and tell nothing.
 GENERIC: Final = frozenset({"service", "services", "svc", "server", "api", "app", "apps", "backend", "prod", "main", "src", "cmd"})
 NAME: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -90,9 +94,9 @@ def service_of_file(path: str, services: Iterable[str]) -> str:
 
 
 def is_shared(path: str) -> bool:
-    """Whether a file is code or configuration that many services use, by its top folder.
+    """Whether a file is code or configuration that many services use, by its top folder, or a list of libraries.
 
     >>> is_shared("pkg/cache/pool.go"), is_shared("orders/views.py")
     (True, False)
     """
-    return bool(SHARED.search(path))
+    return bool(SHARED.search(path) or MODULES.search(path))

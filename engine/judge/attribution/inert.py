@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -21,6 +22,8 @@ TELLS: Final = re.compile(
 AROUND: Final = re.compile(
     r"^[\s\"'`\])}{(\[,;:%+\w-]*$|^(import|from|use|using|#include|require)\b|^[\"'`].*[\"'`],?\)?;?$|^(Name|Help|help|name)\s*:", re.I
 )
+CHURN_MOST: Final = 40
+CHURN_USUAL: Final = 1.5
 COSMETIC: Final = re.compile(r"banner|colou?r|title|theme|log.?level|caption|icon|label|logo|font|greeting|wording|footer", re.I)
 SENTENCE: Final = re.compile(r"^[A-Za-z][A-Za-z'’]*([ ,;:!?.-]+[A-Za-z'’]+)+[.!?:;]*$")
 VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
@@ -31,7 +34,7 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
 
     docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3;
     nothing but white space -3, but an order -.5; looks and wording -2.5;
-    patch release of a library -1.3, minor -.8; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
+    patch release of a library -.8, minor -.3; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
     files = change.files
     for words, term, why in ((DOCS, -5.0, "documentation"), (TESTS, -5.0, "tests"), (CI, -5.0, "the build")):
@@ -64,13 +67,22 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
     return 0.0, ""
 
 
+def churn_term(diff: Diff) -> float:
+    """Nats of the size of a change: ln(1 + lines) - 1.5, 1 to 40 changed lines that do something; 0 without a diff.
+
+    More changed lines, more faults (Nagappan and Ball 2005, relative code churn). How much it weighs is fitted.
+    """
+    lines = sum(not TELLS.search(line) for line in (*diff.added, *diff.removed))
+    return math.log(1 + min(lines, CHURN_MOST)) - CHURN_USUAL if lines else 0.0
+
+
 def is_prose(text: str) -> bool:
     """Words with spaces between, for people.
 
     >>> is_prose("You may not read this"), is_prose("/api/v2"), is_prose("gold")
     (True, False, False)
     """
-    return bool(SENTENCE.match(text))
+    return " " in text.strip() and bool(SENTENCE.match(text))
 
 
 def bump(diff: Diff) -> str:
@@ -88,5 +100,5 @@ def bump(diff: Diff) -> str:
 def _release(diff: Diff) -> tuple[float, str]:
     step = bump(diff)
     if step == "patch":
-        return -1.3, "is a patch release of a library"
-    return (-0.8, "is a minor release of a library") if step == "minor" else (0.0, "")
+        return -0.8, "is a patch release of a library"
+    return (-0.3, "is a minor release of a library") if step == "minor" else (0.0, "")

@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.judge.attribution.files import is_shared, service_of_file
+from engine.judge.attribution.files import APPLIED, is_shared, service_of_file
 from engine.judge.context import ChangeContext, seconds
 from engine.records import HOUR_NS, MINUTE_NS, ChangeType, ConfigChange
 
 ROW_SECONDS: Final = 300.0
 WITHIN: Final = 0.67
 #: What a change breaks shows within minutes of its rollout, or once something has filled up, run out or come round.
-SOON: Final = 0.75
+SOON: Final = 0.8
+SOON_LESS: Final = 0.4  # of it, where something fills up or runs out
+FILLS: Final = ("memory", "disk", "exhausted")
 SOON_SECONDS: Final = 480.0
 LATER_SECONDS: Final = 3600.0
 SHARED_CARRIED: Final = -0.8
+CROWD: Final = 0.5  # of the logarithm of how many shared changes there are
 UNCARRIED: Final = -2.5
+UNSEEN: Final = -1.2  # nor was any deploy of its services told
+APPLIED_CARRIED: Final = -0.3
 CARRY_NS: Final = 4 * HOUR_NS
 SAME_NS: Final = MINUTE_NS
 
@@ -41,11 +46,14 @@ def live_of(
     onset_ns: int,
     committed_ns: Mapping[str, int] | None = None,
     root: str = "",
+    company: int = 1,
 ) -> Live:
     """A deploy, flag or parameter is live at its time, where it says. A commit reaches services through deploys:
 
-        own revision 0; a later deploy of the service that its files belong to -.3, of any service for shared files -.8;
-        none -2.5 (0 where no deploys are known at all)
+        own revision 0; a later deploy of the service that its files belong to -.3;
+        of any service for shared files -.8 - .5 ln n, of n such commits that may do harm;
+        applied without a release (infrastructure, manifests) -.3, when it is merged;
+        none -2.5 (-1.2 where its services are never seen to be deployed, 0 where no deploys are known at all)
 
     A deploy whose revision was committed before (`committed_ns` by revision) cannot hold it. Of several deploys with its revision the
     first before the onset counts; shared code is live at the root when the root is deployed. Deploys in order of time.
@@ -60,6 +68,8 @@ def live_of(
         how = f"carried by {first.service} {first.version}".rstrip()
         return Live(max(first.time_ns, change.time_ns), named, 0.0, how, tuple(each.id for each in own))
     owners = {service for file in change.files if (service := service_of_file(file, services))}
+    if change.files and all(APPLIED.search(file) for file in change.files):
+        return Live(change.time_ns, tuple(sorted(owners)), APPLIED_CARRIED, "applied without a release")
     at_ns = committed_ns or {}
     later = [
         each
@@ -74,8 +84,9 @@ def live_of(
         first = next((each for each in later if each.service == root and each.time_ns <= onset_ns), later[0])
         # a service that was built between the commit and the onset may hold it
         named = tuple(dict.fromkeys(each.service for each in later if each.time_ns <= onset_ns)) or (first.service,)
-        return Live(first.time_ns, named, SHARED_CARRIED, f"shared code, may have gone live with {first.service} {first.version}".rstrip())
-    carried = UNCARRIED if deploys else 0.0
+        return Live(first.time_ns, named, SHARED_CARRIED - CROWD * math.log(company), f"shared code, may have gone live with {first.service} {first.version}".rstrip())
+    silent = bool(owners) and not any(each.service in owners for each in deploys)
+    carried = (UNSEEN if silent else UNCARRIED) if deploys else 0.0
     return Live(change.time_ns, tuple(sorted(owners)), carried, "no deploy carried it" if deploys else "")
 
 
@@ -87,13 +98,15 @@ def _same_revision(one: str, other: str) -> bool:
 def time_term(live: Live, context: ChangeContext) -> tuple[float, str]:
     """Nats of the time from going live to the onset, and a sentence.
 
-    before the onset: ln(.75 exp(-age / 8 min) + .25 exp(-age / 60 min));
+    before the onset: ln(s exp(-age / 8 min) + (1 - s) exp(-age / 60 min)), s = .8, down to .4 where something fills up or runs out;
     within the interval that holds the onset: -.67 per 300 s of its width, at most -.67;
     after the onset but before the symptom itself: -2;  later: -6
     """
     age = seconds(context.onset_earliest_ns, live.time_ns)
     if age >= 0:
-        still = SOON * math.exp(-age / SOON_SECONDS) + (1 - SOON) * math.exp(-age / LATER_SECONDS)
+        symptoms = dict(context.symptoms)
+        soon = SOON - SOON_LESS * max(symptoms.get(kind, 0.0) for kind in FILLS)
+        still = soon * math.exp(-age / SOON_SECONDS) + (1 - soon) * math.exp(-age / LATER_SECONDS)
         return math.log(still), f"went live {_span(age)} before the onset"
     late = seconds(live.time_ns, context.onset_ns)
     if late <= 0:

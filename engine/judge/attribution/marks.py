@@ -76,6 +76,13 @@ ASYNC: Final = re.compile(
 )
 GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
 GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-Z_]{3,}\b|registry|history|seen|buffer", re.I)
+#: Where work runs.
+EXECUTES: Final = re.compile(r"dispatcher|executor|thread_?pool|event_?loop|worker_?pool|subscribe_?on|publish_?on|virtual_?thread", re.I)
+#: What things are found again by.
+KEYED: Final = re.compile(r"digest|fingerprint|cache_?key|partition_?key|hash_?code|\betag\b|\bkey\s*(:=|=)|\b\w*_key\s*(:=|=)", re.I)
+#: Kept in a store that all share, and until when.
+KEEPS: Final = re.compile(r"\b\w*(redis|cache|memcached?)\w*(\.|->)(set|put|add|store|write|hset|sadd|rpush|lpush)\w*\(", re.I)
+UNTIL: Final = re.compile(r"\bttl|expir|\bex=|'ex'|\"ex\"|\bpx\b|max_?age|duration|timeout|minutes|seconds|hours|days", re.I)
 COSTLY: Final = re.compile(
     r"regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
     r"|pbkdf|bcrypt|scrypt|compress|reflect|levenshtein|contains\(",
@@ -90,7 +97,7 @@ CONDITION: Final = re.compile(
     r"\b(if|while|when|unless|elif|else|case|switch|filter|where)\b|&&|\|\||[=!<>]=|\s[<>]\s|\bnot\b|\band\b|\bor\b|\?.*:"
 )
 SCHEMA: Final = re.compile(
-    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|index|constraint|schema)|migration|json:\""
+    r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|constraint|schema)|rename_column|\bmigration\[|json:\""
     r"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
     r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|\b\w+\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
     re.I,

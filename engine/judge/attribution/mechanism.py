@@ -14,6 +14,7 @@ from typing import Final
 
 from engine.judge.attribution.diff import Diff, Hunk, spaced
 from engine.judge.attribution.edits import LITERAL, Edit, edits, number
+from engine.judge.attribution.files import MODULES
 from engine.judge.attribution.inert import TELLS, bump
 from engine.judge.attribution.marks import (
     ACQUIRE,
@@ -32,11 +33,14 @@ from engine.judge.attribution.marks import (
     DEFINES,
     DEREFERENCE,
     ENDLESS,
+    EXECUTES,
     GLOBAL,
     GROWS,
     GUARD,
     IMAGE,
     INDEX_GONE,
+    KEEPS,
+    KEYED,
     LIMIT,
     LOCK,
     LOOKUP,
@@ -51,6 +55,7 @@ from engine.judge.attribution.marks import (
     SQL,
     STRICT,
     TABLE_LOCK,
+    UNTIL,
     WRITTEN,
 )
 from engine.judge.attribution.quantities import Mechanism, against, of_number
@@ -62,6 +67,7 @@ KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
 MOST: Final = 2.0
 CONFIRMS: Final = 0.5  # a mechanism worth naming
 SECOND: Final = 0.3  # what a second mechanism adds
+BUMPS: Final = {"major": 1.0, "minor": 0.6, "patch": 0.3}
 ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism explains
 
 
@@ -142,8 +148,10 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     if change.type is ChangeType.DEPLOYMENT and change.files:
         text = f"{change.summary} {' '.join(change.files)}"
         found += [Mechanism("is about such things by its words", fits) for words, fits in PARAMETERS if words.search(text)][:1]
-    if bump(diff) == "major":
-        found.append(Mechanism("takes a library to its next major release", {"missing": 1.5, "parse": 1.0, "errors": 0.8, "null": 0.8}))
+    step = bump(diff) if change.files and all(map(MODULES.search, change.files)) else ""
+    if step:
+        share, fits = BUMPS[step], {"missing": 1.5, "parse": 1.2, "type": 1.0, "errors": 0.8, "null": 0.8, "latency": 0.6, "exhausted": 0.6}
+        found.append(Mechanism(f"takes a library to its next {step} release", {kind: share * nats for kind, nats in fits.items()}))
     return found
 
 
@@ -180,9 +188,10 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
         yield Mechanism("opens something without closing it", {"exhausted": 1.2, "memory": 0.9, "saturation": 0.7})
     endless = any(ENDLESS.search(line) for line in added)
     if _net(LIMIT, hunk) < 0 and not any(LIMIT.search(line) for line in added):
-        yield Mechanism(
-            "removes a limit", {"memory": 1.4, "fanout": 1.2, "throttled": 1.0, "exhausted": 1.0, "saturation": 0.9, "latency": 0.6}
-        )
+        fits = {"memory": 1.4, "fanout": 1.2, "throttled": 1.0, "exhausted": 1.0, "saturation": 0.9, "timeout": 0.8, "latency": 0.6}
+        yield Mechanism("removes a limit, or takes it back to its default", fits | {"refused": 0.6, "errors": 0.4})
+    elif _net(LIMIT, hunk) > 0 and not any(LIMIT.search(line) for line in removed):
+        yield Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "errors": 0.5, "idle": 0.4})
     if _net(PAUSE, hunk) < 0:
         fits = {"retry": 1.6, "throttled": 1.6, "fanout": 1.5, "lock": 1.3, "cpu": 1.1, "exhausted": 0.9}
         yield Mechanism("removes a pause between attempts", fits)
@@ -225,6 +234,13 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
         yield Mechanism("changes a query", {"query": 1.1, "missing": 1.0, "latency": 0.6, "errors": 0.3})
     if any(GROWS.search(line) and GLOBAL.search(line) for line in added) and not any(map(CLEANUP.search, added)):
         yield Mechanism("keeps adding to something", {"memory": 1.4, "saturation": 0.5})
+    if any(KEEPS.search(line) and not UNTIL.search(line) for line in added):
+        yield Mechanism("keeps things in a store without an end", {"memory": 1.4, "cache": 1.2, "saturation": 0.6})
+    if any(map(KEYED.search, added)) and any(map(KEYED.search, removed)) or any(map(KEYED.search, (*hunk.kept, hunk.place))):
+        yield Mechanism("changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5})
+    if any(map(EXECUTES.search, (*added, *removed))):
+        fits = {"latency": 1.1, "saturation": 1.0, "exhausted": 1.0, "lag": 1.0, "timeout": 0.7, "lock": 0.6}
+        yield Mechanism("changes where work runs", fits)
     if _net(COSTLY, hunk) > 0:
         yield Mechanism("adds costly work", {"cpu": 1.4, "latency": 0.9, "saturation": 0.5})
     if _net(STRICT, hunk) > 0:
@@ -242,9 +258,9 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
     if any(map(SCHEDULE.search, (*removed, *added))):
         yield Mechanism("changes when something runs", {"fanout": 1.6, "saturation": 1.2, "exhausted": 1.2, "cpu": 1.1, "latency": 0.6})
     if IMAGE.search(hunk.file):
-        yield Mechanism("changes what the image holds", {"missing": 1.8, "crash": 1.2, "auth": 0.8, "certificate": 0.8})
+        yield Mechanism("changes what the image holds", {"missing": 1.8, "crash": 1.2, "auth": 0.8, "certificate": 0.8, "parse": 0.8, "errors": 0.5})
     if any(map(PROBE.search, (*removed, *added, *hunk.kept, hunk.place))):
-        yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0, "idle": 0.8})
+        yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0})
 
 
 def _looked_up(lines: Iterable[str]) -> set[str]:

@@ -9,8 +9,8 @@ from typing import Final
 from engine.judge.context import ChangeContext
 from engine.take.texts import TextKind
 
-BASE: Final = 0.65  # fitted, like SPEAKS: python -m tests.bench.attribution_fit
-SPEAKS: Final = 1.25  # factor of what speaks for *none*
+BASE: Final = -0.4  # fitted, like SPEAKS: python -m tests.bench.attribution_fit
+SPEAKS: Final = 1.4  # factor of what speaks for *none*
 BASE_BARE: Final = -1.5  # where no change carries a diff: scores are smaller there
 BASE_MEASURED: Final = -2.75  # nor a diff, but the excess is measured
 LOAD_FROM: Final = 1.5
@@ -29,11 +29,19 @@ PRIVATE: Final = re.compile(
     re.I,
 )
 MACHINES: Final = (
-    (re.compile(r"no space left|disk ?pressure|disk (is )?full|read-only file system|i/o error|inodes?", re.I), "disks"),
+    (
+        re.compile(
+            r"no space left|\benospc|disk ?(pressure|usage|space|quota)|disk (is )?full|flood-?stage|high watermark|read-only file system"
+            r"|\bi/o error|\beio\b|inodes?|(fsync|sync|checkpoint\w*) .*(took|slow|too long)|volume (is )?(impaired|degraded)",
+            re.I,
+        ),
+        "disks",
+    ),
     (
         re.compile(
             r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
-            r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling",
+            r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling|hardware error"
+            r"|machine check|\becc\b|soft lockup|hung task",
             re.I,
         ),
         "machines",
@@ -41,8 +49,8 @@ MACHINES: Final = (
     (re.compile(r"certificate (has )?expired|certificate is not yet|x509.*expired|expired certificate", re.I), "an expired certificate"),
     (
         re.compile(
-            r"failover|recovery mode|read-?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
-            r"|election)|no leader|quorum",
+            r"failover|recovery mode|read[- ]?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
+            r"|election)|no leader|quorum|not (the )?(leader|master|primary)\b|not ?writable ?primary|step(ped|ping) down",
             re.I,
         ),
         "a failover",
@@ -58,12 +66,19 @@ MACHINES: Final = (
     (
         re.compile(
             r"network (is )?unreachable|no route to host|packet loss|temporary failure in name resolution|dns (lookup"
-            r"|resolution)|partition(ed)? from|link (is )?down",
+            r"|resolution)|partition(ed)? from|link (is )?down|servfail|eai_again|\be(host|net)unreach",
             re.I,
         ),
         "the network",
     ),
 )
+#: Series of what lies below all code.
+BELOW: Final = re.compile(
+    r"(volume|disk|device|block|storage|ebs)\w*(latenc|await|wait|queue)|io_?wait|(?<![a-z])steal|retransmi|packets?_?(loss|lost|drop)"
+    r"|throttled_(io|credit)|temperature|(?<![a-z])ecc(?![a-z])|raid|nic_|link_(errors|down)",
+    re.I,
+)
+BELOW_NATS: Final = 1.2
 
 
 def is_public(host: str) -> bool:
@@ -85,7 +100,7 @@ def base(context: ChangeContext, *, bare: bool) -> float:
 def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, ...]]:
     """Nats for "no change did it", and the reasons.
 
-    base + 1.25 times
+    base + 1.4 times
       load: 2 + .5 log2 r for r >= 1.5 times the requests at an entry; measured, without diffs: min(2.4, 2.4 log2 r) from 1.1 on
     + outside: 1 + 3 share where at least half of the root's errors name a host outside; .5 + share if its name is private
     + services that fell ill at once and have nothing to do with each other: .7 for each beyond the first, at most 2.1
@@ -119,4 +134,8 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
             nats += 2.0
             reasons.append(f"{said.service} speaks of {what}: {said.text[:100]}")
             break
+    below = next((step for step in context.steps if step.new > step.old and BELOW.search(step.metric) and context.view(step.service).root), None)
+    if below is not None:
+        nats += BELOW_NATS
+        reasons.append(f"{below.metric} of {below.service} goes from {below.old:.3g} to {below.new:.3g}")
     return base(context, bare=bare) + SPEAKS * nats, tuple(reasons)

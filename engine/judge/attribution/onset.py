@@ -39,7 +39,8 @@ KINDS: Final = (
         "errors",
         re.compile(
             r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust"
-            r"|unavailab|success|availab|oom|crash|restart"
+            r"|unavailab|success|availab|oom|crash|restart|refus|violat|invalid|unresolved|duplicat|dead_?letter|fallback|corrupt"
+            r"|mismatch|discard|(?<![a-z])lost|on_hold|unhealthy|abandon|declin"
         ),
     ),
     (
@@ -75,13 +76,17 @@ ARRIVALS: Final = re.compile(
     r"request|rps|qps|hits|visit|session|traffic|page_?view|^calls|invocation|upload|ingest|inbound|incoming|ingress", re.I
 )
 NO_ARRIVALS: Final = re.compile(
-    r"out|sent|client|upstream|db|quer|retr|fail|err|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
+    r"out|sent|client|upstream|db|quer|retr|fail|err|miss|queue|duration|latency|per_request|seconds_(p|sum|bucket)|[45]\d\d|size", re.I
 )
 
 #: What databases, caches and brokers count of what they are asked.
 SERVED: Final = re.compile(r"(quer(y|ies)|statements?|commands?|operations|ops|selects?|reads|gets)(_total|_count|_per_\w+|_rate)?$", re.I)
 #: Series of how much comes in, not how often.
-VOLUME: Final = re.compile(r"(upload|ingest|inbound|incoming|ingress|receiv)\w*(bytes|rows|records|size|volume)", re.I)
+VOLUME: Final = re.compile(
+    r"(upload|ingest|inbound|incoming|ingress|receiv|import)\w*(bytes|rows|records|size|volume)"
+    r"|(bytes|rows|records|items|volume)_?(upload|ingest|inbound|incoming|receiv|import)",
+    re.I,
+)
 
 
 def arrivals(metric: str) -> bool:
@@ -240,10 +245,10 @@ def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozen
     )
 
 
-def starved(risen: Iterable[Departure]) -> frozenset[str]:
+def starved(risen: Iterable[Departure], signs: Iterable[Sign] = ()) -> frozenset[str]:
     """Services that do less than two thirds of their usual work and are neither slow nor failing: their callers send less."""
     less: set[str] = set()
-    ill: set[str] = set()
+    ill = {sign.service for sign in signs if sign.kind in ("errors", "saturation")}
     for each in risen:
         if each.kind == "requests" and each.new < STARVED_RATIO * each.old:
             less.add(each.service)

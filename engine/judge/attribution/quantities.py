@@ -32,6 +32,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7},
         {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5},
     ),
+    (
+        r"\b(visibility|lease|heartbeat|session|ack)\b.*(time|ttl|interval|seconds|ms)",
+        {"data": 1.2, "fanout": 1.2, "retry": 1.2, "lock": 1.0, "auth": 0.8, "errors": 0.5},
+        {"lag": 0.8, "lock": 0.6},
+    ),
     (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
     (
         r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir",
@@ -60,6 +65,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         r"\b(replica|instances|min size|desired|partitions|shards)",
         {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5},
         {"exhausted": 1.0},
+    ),
+    (
+        r"\b(workers?|threads?|concurren\w*|parallel\w*)\b",
+        {"exhausted": 1.6, "saturation": 1.2, "lag": 1.4, "timeout": 0.8, "latency": 0.9},
+        {"exhausted": 1.5, "saturation": 1.0, "memory": 0.9, "throttled": 1.0, "lock": 0.8, "fanout": 1.0, "cpu": 0.7, "latency": 0.6},
     ),
     (
         r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"

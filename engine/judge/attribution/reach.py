@@ -22,7 +22,7 @@ REFUSALS: Final = ("parse", "data", "type", "auth", "route")
 REFUSES_FROM: Final = 0.6
 IDLE_FROM: Final = 0.9
 UNEXPLAINED: Final = 0.5  # nats for each service that fell ill at once and that it does not reach
-SIBLING: Final = 0.6  # changes a table of a database that the root uses, too
+SIBLING: Final = 0.6  # changes a table of a database that the root uses, too, or fills up what both use
 STATEMENT: Final = re.compile(r"^\+.*\b(create|alter|drop|lock|truncate)\s+(unique\s+)?(table|index|column|type|view)\b", re.I | re.M)
 NAMES: Final = 0.8  # shared code or configuration that names the root
 #: What tells views of one thing apart: its resource type, its client, its remote end.
@@ -45,7 +45,7 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
         reach = max(.02, min(1, q + .1 max(0, flow - q)))
     Estimated, R the root weight of the services it went live in, relative to the likeliest root:
         reach = max(R, .8 for shared code that names the root, .5 for shared code, .6 where it changes tables of a database that both use,
-                    .6 where it sends a root that idles or refuses its work,
+                    .6 where it sends a root that idles or refuses its work, or calls what deviates, calls nobody and is called by others,
                     .3 where a service calls or is called by the root, .2)
     """
     touched = dict.fromkeys(live.services)
@@ -75,6 +75,8 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     beside = {edge.caller for edge in context.edges if edge.callee in below and edge.caller != root}
     if best < SIBLING and change.type is ChangeType.CODE and beside.intersection(touched) and STATEMENT.search(change.diff):
         best, why = SIBLING, f"touches {sorted(beside.intersection(touched))[0]}, and a schema or query of what {root} calls, too"
+    if best < SIBLING and (common := _filled(touched, context)):
+        best, why = SIBLING, f"touches {next(iter(touched))}, which shares {common} with what deviates"
     # shared code that only went where nothing is wrong is no more than related
     symptoms = dict(context.symptoms)
     idle = symptoms.get("idle", 0.0) >= IDLE_FROM
@@ -95,6 +97,15 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     if left:
         why += f", and explains nothing of {', '.join(left[:3])}"
     return math.log(min(1.0, best)) - UNEXPLAINED * min(len(left), 4), why
+
+
+def _filled(touched: Iterable[str], context: ChangeContext) -> str:
+    """A service that calls nobody, deviates, and is called by what is touched and, unless it is the root, by others that deviate."""
+    calling = {edge.caller for edge in context.edges if edge.caller != edge.callee}
+    of = {edge.callee for edge in context.edges if edge.caller in touched} - calling
+    ill = [service for service in sorted(of) if context.view(service).root]
+    others = {edge.callee for edge in context.edges if edge.caller not in touched and context.view(edge.caller).root}
+    return next((service for service in ill if service == context.root or service in others), "")
 
 
 def _left_over(touched: Iterable[str], context: ChangeContext) -> list[str]:

@@ -27,14 +27,16 @@ TEXTS: Final = (
 
     r"|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|could not be converted|cannot convert"
     r"|type ?mismatch|conversion|required field"
-    r"|is required|validation|constraint|violates|checksum|incompatible"),
+    r"|is required|validation|constraint|violates|checksum|incompatible|number ?format|format ?exception|for input string"
+    r"|invalid literal|not a valid|unrecognized|illegal ?argument"),
     ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow"),
     ("refused",
     r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution"
-    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b"),
+    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|unexpected eof"),
     ("exhausted",
     r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
-    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy"),
+    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy|emfile|too (large|big|long)"
+    r"|exceeds the (maximum|limit)|cannot assign requested address"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
     ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"),
     ("race",
@@ -53,7 +55,8 @@ TEXTS: Final = (
     r"|negative|overflow|precision|corrupt"),
     ("type",
     r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable"
-    r"|iterable|callable|serializable)|expected .{1,40}(got|but)|unhashable"),
+    r"|iterable|callable|serializable)|expect(ed|ing) .{1,40}(got|but|features|arguments|values)|unhashable|positional argument"
+    r"|wrong number of|dimension|shape"),
     ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
     ("query", r"quer(y|ies)|\bselect\b|\bsql\b|statement|activerecord"),
 )  # fmt: skip
