@@ -14,30 +14,34 @@ from engine.judge.attribution.files import is_shared
 from engine.judge.attribution.gates import SHARE, brought_by
 from engine.judge.attribution.inert import churn_term, inert_term
 from engine.judge.attribution.live import Live, live_of, time_term
-from engine.judge.attribution.mechanism import CONFIRMS, mechanism_term
+from engine.judge.attribution.mechanism import mechanism_term
 from engine.judge.attribution.none import base, none_term
 from engine.judge.attribution.reach import reach_term
 from engine.judge.attribution.value import value_term
 from engine.judge.context import ChangeContext
 from engine.records import Attribution, ChangeType, ChangeVerdict, ConfigChange, Verdict
 
-CONFIRMED_AT: Final = 0.8
-NAMED_AT: Final = 0.5  # more than everything else together
-SUSPECT_AT: Final = 0.2
-SUSPECT_ELSE: Final = 0.1  # where nothing is named
+CONFIRMED_AT: Final = 0.85
+NAMED_AT: Final = 0.35
+AHEAD: Final = 1.5  # times as likely as the next one
+SUSPECT_AT: Final = 0.05
 RULED_OUT_BELOW: Final = 0.05
 NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
 #: Factors of the terms, fitted over incidents with and without the culprits: python -m tests.bench.attribution_fit
 WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    {"time": 1.4, "reach": 1.0, "carried": 1.0, "inert": 1.0, "churn": 0.8, "content": 0.75, "mechanism": 1.3, "value": 1.0}
+    {"time": 1.4, "reach": 1.0, "carried": 1.0, "inert": 1.0, "churn": 0.8, "content": 0.75, "mechanism": 1.2, "value": 1.0}
 )
 INERT: Final = -2.0  # what can hardly do harm
 TOO_LATE: Final = -6.0
 CONTENT_MOST: Final = 4.5
-VALUE_CONFIRMS: Final = 1.5
 UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
-OWN_SURE: Final = 0.5  # measured share of the excess that stands for a mechanism
+#: What confirms, in nats before they are weighed: two of three kinds that do not follow from one another.
+DOES: Final = 1.0  # a way in which it does what is seen
+SAID: Final = 0.75  # words, values or names that it shares with what is seen
+OWN_SURE: Final = 0.5  # measured share of the excess
+MEASURED_DOES: Final = 0.45  # the way, where no more of the change is known than a name
+NEAR: Final = -0.6  # ln reach: it touches where it began, or next to it
 WHAT_IT_DOES: Final = ("content", "mechanism", "value")
 NONE, INCONCLUSIVE = "none", "inconclusive"
 
@@ -50,7 +54,7 @@ class Weighed:
     live: Live
     terms: tuple[tuple[str, float], ...]
     reasons: tuple[str, ...]
-    mechanism: bool  # there is a known way in which it does what is seen
+    sure: bool  # two kinds of evidence say that it does what is seen
 
     @property
     def score(self) -> float:
@@ -61,13 +65,13 @@ class Weighed:
 def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attribution:
     """Weigh every change and *none*, and say which did it.
 
-        score(c) = sum of WEIGHTS x (time, ln reach, carried, inert, content, mechanism, value);  p = softmax(score)
+        score(c) = sum of WEIGHTS x (time, ln reach, carried, inert, churn, content, mechanism, value);  p = softmax(score)
 
     over the changes, *none*, and a change that was never told (its share is nobody's, and ends inconclusive).
     A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
-    The answer is a change at p >= .5 with a mechanism (or half of the measured excess), "none" at p(none) >= .5 with a reason,
-    else "inconclusive".
-    A change is confirmed at .8 with a mechanism, suspect from .2 on (.1 where nothing is named; at most three), ruled out below .05.
+    The answer is a change at p >= .35 that is 1.5 times as likely as the next one, "none" at p(none) >= .5 with a reason, else
+    "inconclusive". It is *confirmed* at .85 with two kinds of evidence that do not follow from one another: a way in which it does what is
+    seen, words or values that both share, half of the measured excess. Suspects are the likeliest three from .05 on; below, ruled out.
     """
     ordered = sorted({change.id: change for change in changes}.values(), key=lambda each: (each.time_ns, each.id))
     weighed = weigh(ordered, context)
@@ -88,17 +92,18 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
     first = next((each for each in ranked if each.change.id not in carriers), None)
     if none_probability >= NONE_AT and none_reasons:
         answer = NONE
-    elif first is not None and probability[first.change.id] >= NAMED_AT and first.mechanism:
-        answer = first.change.id
+    elif first is not None and probability[first.change.id] >= NAMED_AT and first.live.carried > UNCARRIED:
+        others = [none_probability, *(probability[each.change.id] for each in own if each is not first)]
+        answer = first.change.id if probability[first.change.id] >= AHEAD * max(others) else INCONCLUSIVE
     verdicts, suspects = [], 0
     for each in ranked:
         p, carrier = probability[each.change.id], each.change.id in carriers
         verdict = Verdict.POSSIBLE
         if p < RULED_OUT_BELOW:
             verdict = Verdict.RULED_OUT
-        elif not carrier and p >= CONFIRMED_AT and each.mechanism and answer == each.change.id:
+        elif not carrier and p >= CONFIRMED_AT and each.sure and answer == each.change.id:
             verdict = Verdict.CONFIRMED
-        elif not carrier and suspects < SUSPECTS_MOST and p >= (SUSPECT_AT if answer != INCONCLUSIVE else SUSPECT_ELSE):
+        elif not carrier and suspects < SUSPECTS_MOST and p >= SUSPECT_AT:
             verdict, suspects = Verdict.SUSPECT, suspects + 1
         verdicts.append(ChangeVerdict(each.change, p, verdict, each.reasons, each.terms))
     return Attribution(answer, tuple(verdicts), none_probability, none_reasons)
@@ -141,7 +146,7 @@ def _switched(flag: Weighed, commits: Sequence[Weighed]) -> Weighed:
         flag,
         terms=terms,
         reasons=(*flag.reasons[:2], f"switches what {best.change.id} brought", *best.reasons[2:]),
-        mechanism=flag.mechanism or best.mechanism,
+        sure=flag.sure or best.sure,
     )
 
 
@@ -188,6 +193,8 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
         reasons.append(f"edits {content.frame}, which is in the stack trace")
     if content.nats > 0.5 and content.shared and not late:
         reasons.append(f"shares {', '.join(content.shared[:4])} with what is seen")
-    sure = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
-    known = mechanism_nats >= CONFIRMS or max(step_nats, said_nats) >= VALUE_CONFIRMS or sure
-    return Weighed(change, live, terms, tuple(reasons), known and live.carried > UNCARRIED)
+    own = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
+    does = max(mechanism_nats, step_nats) >= (MEASURED_DOES if own else DOES)
+    said = max(content_nats, said_nats, step_nats) >= SAID
+    sure = does and (own or (said and (context.measured or reach_nats >= NEAR or said_nats >= SAID)))
+    return Weighed(change, live, terms, tuple(reasons), sure and live.carried > UNCARRIED)

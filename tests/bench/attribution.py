@@ -3,7 +3,8 @@
 old   the incidents 01-58, on which the first formulas were chosen
 dev   odd numbers from 61 on: for improving
 test  even numbers from 61 on: scored at first sight, later looked into
-blind from 201 on: written down before anything was scored on them, scored at first sight and at the end, never looked into
+late  from 201 on: written down before anything was scored on them, scored at first sight, later looked into
+blind from 301 on: the same, scored once, when all else was done, and never looked into
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from exporter.evaluate.truth import NONE
 from tests import authored
 from tests.bench.compare_changes import Case, cases, nulls, right, suspected, table
 
-SPLITS = ("old", "dev", "test", "blind")
-FIRST_NEW, FIRST_BLIND = 61, 201
+SPLITS = ("old", "dev", "test", "late", "blind")
+FIRST_NEW, FIRST_LATE, FIRST_BLIND = 61, 201, 301
 
 
 def split_of(name: str) -> str:
@@ -32,6 +33,8 @@ def split_of(name: str) -> str:
     number = int(name.partition("-")[0])
     if number >= FIRST_BLIND:
         return "blind"
+    if number >= FIRST_LATE:
+        return "late"
     return "old" if number < FIRST_NEW else "dev" if number % 2 else "test"
 
 

@@ -65,7 +65,6 @@ from engine.records import ChangeType, ConfigChange
 CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
 KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
 MOST: Final = 2.0
-CONFIRMS: Final = 0.5  # a mechanism worth naming
 SECOND: Final = 0.3  # what a second mechanism adds
 BUMPS: Final = {"major": 1.0, "minor": 0.6, "patch": 0.3}
 ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism explains
