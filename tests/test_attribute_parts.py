@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from engine.judge.attribution.diff import parse
 from engine.judge.attribution.edits import edits
 from engine.judge.attribution.files import is_shared, service_of_file
-from engine.judge.attribution.inert import inert_term
+from engine.judge.attribution.inert import churn_term, inert_term
+from engine.judge.attribution.live import UNCARRIED, live_of
 from engine.judge.attribution.mechanism import mechanism_term
-from engine.judge.attribution.onset import Sign, departure_of, flooded, root_weights, series_kind, walk
+from engine.judge.attribution.onset import Departure, Sign, departure_of, flooded, root_weights, starved, walk
+from engine.judge.attribution.series import series_kind
 from engine.records import MINUTE_NS, ChangeType, ConfigChange, PeerKind, TopologyEdge
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
@@ -59,6 +62,11 @@ def test_numbers_are_compared_in_base_units(diff: str, expected: tuple[str, floa
         ("-  int32 amount = 3;\n+  int32 cents = 3;\n", "parse"),
         ("+DROP INDEX orders_by_user;\n", "query"),
         ("-  Thing.includes(:parts)\n+  Thing.all\n", "query"),
+        ("-  workers: 10\n+  workers: 50\n", "exhausted"),
+        ("+  statement_timeout: 10s\n", "timeout"),
+        ("-  withContext(Dispatchers.IO) {\n+  withContext(dispatcher) {\n", "latency"),
+        ("+  redis.set(key, dumps(found))\n", "memory"),
+        ("-  digest(q.a, q.b)\n+  digest(q)\n", "cache"),
     ],
 )
 def test_what_a_diff_does_fits_its_own_symptom_better_than_another(diff: str, symptom: str) -> None:
@@ -82,11 +90,44 @@ def test_a_number_that_moved_the_helpful_way_speaks_against() -> None:
         ("@@ a_test.go\n+x := 1\n", ("a_test.go",), -5),
         ("@@ a.py\n-    log.info('a')\n+    log.info('a', extra=b)\n", ("a.py",), -4),
         ("@@ a.css\n-.a { b: 1 }\n+.a { b: 2 }\n", ("a.css",), -2.5),
-        ("@@ go.mod\n-  x v1.2.3\n+  x v1.2.4\n", ("go.mod",), -1.3),
+        ("@@ go.mod\n-  x v1.2.3\n+  x v1.2.4\n", ("go.mod",), -0.8),
     ],
 )
 def test_what_cannot_do_harm_is_known(diff: str, files: tuple[str, ...], least: float) -> None:
     assert inert_term(commit(diff, *files), parse(diff), others_have_diffs=False)[0] == least
+
+
+def test_the_name_of_a_class_is_no_wording() -> None:
+    text = "@@ consumer.yaml\n-  strategy: org.example.RangeAssignor\n+  strategy: org.example.StickyAssignor\n"
+    assert inert_term(commit(text, "consumer.yaml"), parse(text), others_have_diffs=False) == (0.0, "")
+
+
+def test_more_lines_that_do_something_weigh_more() -> None:
+    one, ten = (churn_term(parse("@@ a.go\n" + "".join(f"+\tcall(x{at})\n" for at in range(count)))) for count in (1, 10))
+    assert one < ten
+    assert churn_term(parse('@@ a.go\n+\tlog.Info("a")\n')) == 0
+    assert churn_term(parse("")) == 0
+
+
+def test_manifests_go_live_without_a_release_and_shared_code_with_many() -> None:
+    deploy = ConfigChange("d", 9 * MINUTE_NS, ChangeType.DEPLOYMENT, "cart", revision="ffffffff")
+    at = {"deploys": [deploy], "services": ["cart"], "onset_ns": 10 * MINUTE_NS}
+    manifest = live_of(commit("@@ k8s/cart/service.yaml\n-a: 1\n+a: 2\n", "k8s/cart/service.yaml"), **at)
+    assert (manifest.time_ns, manifest.services, manifest.carried > -0.5) == (0, ("cart",), True)
+    shared = commit("@@ pkg/a.go\n+b()\n", "pkg/a.go")
+    alone, among = (live_of(shared, **at, company=company) for company in (1, 8))
+    assert alone.time_ns == among.time_ns == deploy.time_ns
+    assert alone.carried > among.carried > UNCARRIED
+    foreign = live_of(commit("@@ shop/a.go\n+b()\n", "shop/a.go"), [deploy], ["cart", "shop"], 10 * MINUTE_NS)
+    nowhere = live_of(commit("@@ cart/a.go\n+b()\n", "cart/a.go"), [], ["cart", "shop"], 10 * MINUTE_NS)
+    late = live_of(replace(commit("@@ cart/a.go\n+b()\n", "cart/a.go"), time_ns=deploy.time_ns + 1), **at)
+    assert nowhere.carried > foreign.carried > late.carried == UNCARRIED
+
+
+def test_who_fails_is_not_starved_however_little_it_does() -> None:
+    less = [Departure("shop", "orders_placed", "requests", 0, -9.0, 80.0, 20.0, 0)]
+    assert starved(less) == {"shop"}
+    assert starved(less, [Sign(0, "shop", "errors", "order refused")]) == frozenset()
 
 
 def test_files_belong_to_services_by_their_folders() -> None:

@@ -13,7 +13,7 @@ from engine.judge.attribution.diff import Diff, parse
 from engine.judge.attribution.files import is_shared
 from engine.judge.attribution.gates import SHARE, brought_by
 from engine.judge.attribution.inert import churn_term, inert_term
-from engine.judge.attribution.live import Live, live_of, time_term
+from engine.judge.attribution.live import UNCARRIED, Live, live_of, time_term
 from engine.judge.attribution.mechanism import mechanism_term
 from engine.judge.attribution.none import base, none_term
 from engine.judge.attribution.reach import reach_term
@@ -22,7 +22,8 @@ from engine.judge.context import ChangeContext
 from engine.records import Attribution, ChangeType, ChangeVerdict, ConfigChange, Verdict
 
 CONFIRMED_AT: Final = 0.85
-NAMED_AT: Final = 0.35
+NAMED_AT: Final = 0.25
+NAMED_BARE: Final = 0.65  # where no change says what it did
 AHEAD: Final = 1.5  # times as likely as the next one
 SUSPECT_AT: Final = 0.05
 RULED_OUT_BELOW: Final = 0.05
@@ -35,12 +36,11 @@ WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
 INERT: Final = -2.0  # what can hardly do harm
 TOO_LATE: Final = -6.0
 CONTENT_MOST: Final = 4.5
-UNCARRIED: Final = -1.0  # a commit that no deploy carried is suspected at most
 #: What confirms, in nats before they are weighed: two of three kinds that do not follow from one another.
+TIED: Final = 0.4  # any of the kinds, enough to be named
 DOES: Final = 1.0  # a way in which it does what is seen
 SAID: Final = 0.75  # words, values or names that it shares with what is seen
 OWN_SURE: Final = 0.5  # measured share of the excess
-MEASURED_DOES: Final = 0.45  # the way, where no more of the change is known than a name
 NEAR: Final = -0.6  # ln reach: it touches where it began, or next to it
 WHAT_IT_DOES: Final = ("content", "mechanism", "value")
 NONE, INCONCLUSIVE = "none", "inconclusive"
@@ -54,7 +54,8 @@ class Weighed:
     live: Live
     terms: tuple[tuple[str, float], ...]
     reasons: tuple[str, ...]
-    sure: bool  # two kinds of evidence say that it does what is seen
+    tied: bool  # something besides time and place ties it to what is seen
+    sure: bool  # two kinds of evidence do
 
     @property
     def score(self) -> float:
@@ -69,9 +70,10 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
 
     over the changes, *none*, and a change that was never told (its share is nobody's, and ends inconclusive).
     A deploy that says which commits it carried is no candidate of its own: it has the probability of the likeliest of them.
-    The answer is a change at p >= .35 that is 1.5 times as likely as the next one, "none" at p(none) >= .5 with a reason, else
-    "inconclusive". It is *confirmed* at .85 with two kinds of evidence that do not follow from one another: a way in which it does what is
-    seen, words or values that both share, half of the measured excess. Suspects are the likeliest three from .05 on; below, ruled out.
+    The answer is a change at p >= .25 (.65 where no diffs are known and nothing is measured) that is 1.5 times as likely as the next one
+    and that something besides time and place ties to what is seen; "none" at p(none) >= .5 with a reason; else "inconclusive". It is
+    *confirmed* at .85 with two kinds of evidence that do not follow from one another: a way in which it does what is seen, words or values
+    that both share, half of the measured excess. Suspects are the likeliest three from .05 on; below, a change is ruled out.
     """
     ordered = sorted({change.id: change for change in changes}.values(), key=lambda each: (each.time_ns, each.id))
     weighed = weigh(ordered, context)
@@ -92,9 +94,10 @@ def attribute(changes: Sequence[ConfigChange], context: ChangeContext) -> Attrib
     first = next((each for each in ranked if each.change.id not in carriers), None)
     if none_probability >= NONE_AT and none_reasons:
         answer = NONE
-    elif first is not None and probability[first.change.id] >= NAMED_AT and first.live.carried > UNCARRIED:
-        others = [none_probability, *(probability[each.change.id] for each in own if each is not first)]
-        answer = first.change.id if probability[first.change.id] >= AHEAD * max(others) else INCONCLUSIVE
+    elif first is not None and probability[first.change.id] >= (NAMED_BARE if bare and not context.measured else NAMED_AT) and first.tied:
+        second = max((probability[each.change.id] for each in own if each is not first), default=0.0)
+        if probability[first.change.id] >= max(AHEAD * second, none_probability):
+            answer = first.change.id
     verdicts, suspects = [], 0
     for each in ranked:
         p, carrier = probability[each.change.id], each.change.id in carriers
@@ -146,6 +149,7 @@ def _switched(flag: Weighed, commits: Sequence[Weighed]) -> Weighed:
         flag,
         terms=terms,
         reasons=(*flag.reasons[:2], f"switches what {best.change.id} brought", *best.reasons[2:]),
+        tied=flag.tied or best.tied,
         sure=flag.sure or best.sure,
     )
 
@@ -194,7 +198,9 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     if content.nats > 0.5 and content.shared and not late:
         reasons.append(f"shares {', '.join(content.shared[:4])} with what is seen")
     own = context.measured and bool(change.service) and context.view(change.service).own >= OWN_SURE
-    does = max(mechanism_nats, step_nats) >= (MEASURED_DOES if own else DOES)
+    does = max(mechanism_nats, step_nats) >= DOES
     said = max(content_nats, said_nats, step_nats) >= SAID
+    tied = own or max(mechanism_nats, step_nats, said_nats, content_nats) >= TIED
     sure = does and (own or (said and (context.measured or reach_nats >= NEAR or said_nats >= SAID)))
-    return Weighed(change, live, terms, tuple(reasons), sure and live.carried > UNCARRIED)
+    told = live.carried > UNCARRIED
+    return Weighed(change, live, terms, tuple(reasons), tied and told, sure and told)

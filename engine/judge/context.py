@@ -12,18 +12,16 @@ import numpy as np
 from engine.evidence.metric import ExcessFlow
 from engine.judge.attribution.onset import (
     FLOOD_RATIO,
-    STARTS,
-    VOLUME,
     Departure,
     Sign,
     apart,
-    arrivals,
     departures,
     flooded,
     root_weights,
     starved,
     walk,
 )
+from engine.judge.attribution.series import STARTS, VOLUME, arrivals
 from engine.judge.attribution.symptoms import symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
@@ -246,9 +244,7 @@ def _load(
         service = flow.entry if ratio > 1 else ""
     called = {edge.callee for edge in edges if edge.caller != edge.callee}
     for each in risen:
-        entry = bool(VOLUME.search(each.metric)) or (
-            each.kind == "requests" and each.service not in called and arrivals(each.metric)
-        )
+        entry = bool(VOLUME.search(each.metric)) or (each.kind == "requests" and each.service not in called and arrivals(each.metric))
         then = -15 * MINUTE_NS <= each.time_ns - onset_ns <= 5 * MINUTE_NS
         if entry and then and each.old > 0 and each.new / each.old > ratio:
             ratio, service = each.new / each.old, each.service

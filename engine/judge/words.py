@@ -30,6 +30,8 @@ MANY_OF_ZONE = 3
 BY_INSTANCE = frozenset({Family.GAP, Family.SELF_TIME, Family.ERROR, Family.RESOURCE})
 MANY_UNRELATED = 4  # loud services without a call between them: something below them all
 LOAD_RATIO = 1.5  # requests at the entry, observed / expected, from which load is the cause when no change is
+SPOKEN_OF = 0.1  # a suspect less likely than this is listed, and no sentence made of it
+CHANGE_AT = 0.5  # a change is the kind of cause from here on: likelier than all else together
 TITLE_MOST = 120
 
 WHAT: Mapping[Family, str] = {
@@ -68,9 +70,9 @@ def clock(time_ns: int) -> str:
 
 
 def blamed(attribution: Attribution) -> ChangeVerdict | None:
-    """The change that is confirmed, else the most probable suspect; None if there is neither."""
-    for verdict in (Verdict.CONFIRMED, Verdict.SUSPECT):
-        found = next((one for one in attribution.verdicts if one.verdict is verdict), None)
+    """The change that is confirmed, else the most probable suspect from .1 on; None if there is neither."""
+    for verdict, least in ((Verdict.CONFIRMED, 0.0), (Verdict.SUSPECT, SPOKEN_OF)):
+        found = next((one for one in attribution.verdicts if one.verdict is verdict and one.probability >= least), None)
         if found:
             return found
     return None
@@ -137,7 +139,8 @@ def cause_type(
 ) -> str:
     """change, load, infrastructure, dependency, code, resource or unknown."""
     change = blamed(attribution)
-    if change and (change.verdict is Verdict.CONFIRMED or change.change.id == attribution.answer):
+    named = change is not None and change.change.id == attribution.answer and change.probability >= CHANGE_AT
+    if change and (change.verdict is Verdict.CONFIRMED or named):
         return "change"
     if scope in {"zone", "namespace", "infrastructure"}:
         return "infrastructure"

@@ -41,7 +41,8 @@ SHARED: Final = re.compile(
 )
 #: What a pipeline or a controller applies once it is merged; no release of a service carries it.
 APPLIED: Final = re.compile(
-    r"(^|/)(terraform|infra(structure)?|k8s|kubernetes|kustomize|helm|charts?|manifests?|ansible|gitops|argo\w*|flux)/|\.(tf|tfvars|hcl)$", re.I
+    r"(^|/)(terraform|infra(structure)?|k8s|kubernetes|kustomize|helm|charts?|manifests?|ansible|gitops|argo\w*|flux)/|\.(tf|tfvars|hcl)$",
+    re.I,
 )
 #: Words that make part of a service's name and tell nothing.
 GENERIC: Final = frozenset({"service", "services", "svc", "server", "api", "app", "apps", "backend", "prod", "main", "src", "cmd"})

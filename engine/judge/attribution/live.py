@@ -20,8 +20,9 @@ FILLS: Final = ("memory", "disk", "exhausted")
 SOON_SECONDS: Final = 480.0
 LATER_SECONDS: Final = 3600.0
 SHARED_CARRIED: Final = -0.8
-CROWD: Final = 0.5  # of the logarithm of how many shared changes there are
-UNCARRIED: Final = -2.5
+CROWD: Final = 0.35  # of the logarithm of how many shared changes there are
+CROWD_MOST: Final = 10
+UNCARRIED: Final = -2.5  # suspected at most
 UNSEEN: Final = -1.2  # nor was any deploy of its services told
 APPLIED_CARRIED: Final = -0.3
 CARRY_NS: Final = 4 * HOUR_NS
@@ -51,7 +52,7 @@ def live_of(
     """A deploy, flag or parameter is live at its time, where it says. A commit reaches services through deploys:
 
         own revision 0; a later deploy of the service that its files belong to -.3;
-        of any service for shared files -.8 - .5 ln n, of n such commits that may do harm;
+        of any service for shared files -.8 - .35 ln n, of n <= 10 such commits that may do harm;
         applied without a release (infrastructure, manifests) -.3, when it is merged;
         none -2.5 (-1.2 where its services are never seen to be deployed, 0 where no deploys are known at all)
 
@@ -84,7 +85,12 @@ def live_of(
         first = next((each for each in later if each.service == root and each.time_ns <= onset_ns), later[0])
         # a service that was built between the commit and the onset may hold it
         named = tuple(dict.fromkeys(each.service for each in later if each.time_ns <= onset_ns)) or (first.service,)
-        return Live(first.time_ns, named, SHARED_CARRIED - CROWD * math.log(company), f"shared code, may have gone live with {first.service} {first.version}".rstrip())
+        return Live(
+            first.time_ns,
+            named,
+            SHARED_CARRIED - CROWD * math.log(min(company, CROWD_MOST)),
+            f"shared code, may have gone live with {first.service} {first.version}".rstrip(),
+        )
     silent = bool(owners) and not any(each.service in owners for each in deploys)
     carried = (UNSEEN if silent else UNCARRIED) if deploys else 0.0
     return Live(change.time_ns, tuple(sorted(owners)), carried, "no deploy carried it" if deploys else "")

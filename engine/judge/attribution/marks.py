@@ -28,7 +28,7 @@ ACQUIRE: Final = re.compile(
     re.I,
 )
 LIMIT: Final = re.compile(
-    r"\blimit\b|\bmax_?\w*|\btimeout\w*|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
+    r"(\b|_)limits?\b|\bmax_?\w*|time_?outs?(?![a-z])|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
     r"|semaphore|\btake\(|\bcap\b|maxsize",
     re.I,
 )

@@ -59,7 +59,7 @@ from engine.judge.attribution.marks import (
     WRITTEN,
 )
 from engine.judge.attribution.quantities import Mechanism, against, of_number
-from engine.judge.attribution.symptoms import text_kinds
+from engine.judge.attribution.symptoms import WORDS, text_kinds
 from engine.records import ChangeType, ConfigChange
 
 CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
@@ -94,38 +94,6 @@ def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, floa
     scored.sort(key=lambda each: (-each[0], each[1]))
     total = scored[0][0] + (SECOND * scored[1][0] if len(scored) > 1 else 0.0)
     return min(MOST, total), scored[0][1]
-
-
-WORDS: Final = {
-    "null": "an absent value used",
-    "missing": "something missing",
-    "parse": "data that cannot be read",
-    "timeout": "timeouts",
-    "refused": "refused connections",
-    "exhausted": "a resource that runs out",
-    "memory": "memory that runs out",
-    "lock": "waiting for locks",
-    "race": "things used by several at once",
-    "auth": "denied access",
-    "route": "unknown routes",
-    "throttled": "throttling",
-    "crash": "crashes",
-    "retry": "repeated attempts",
-    "cache": "cache misses",
-    "query": "many or slow queries",
-    "cpu": "a busy processor",
-    "lag": "growing backlogs",
-    "data": "values that do not agree",
-    "type": "values of the wrong type",
-    "health": "failing health checks",
-    "certificate": "certificates",
-    "disk": "full disks",
-    "fanout": "more requests behind it",
-    "idle": "fewer requests behind it",
-    "latency": "longer times",
-    "errors": "failures",
-    "saturation": "saturation",
-}
 
 
 def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
@@ -235,7 +203,7 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
         yield Mechanism("keeps adding to something", {"memory": 1.4, "saturation": 0.5})
     if any(KEEPS.search(line) and not UNTIL.search(line) for line in added):
         yield Mechanism("keeps things in a store without an end", {"memory": 1.4, "cache": 1.2, "saturation": 0.6})
-    if any(map(KEYED.search, added)) and any(map(KEYED.search, removed)) or any(map(KEYED.search, (*hunk.kept, hunk.place))):
+    if (any(map(KEYED.search, added)) and any(map(KEYED.search, removed))) or any(map(KEYED.search, (*hunk.kept, hunk.place))):
         yield Mechanism("changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5})
     if any(map(EXECUTES.search, (*added, *removed))):
         fits = {"latency": 1.1, "saturation": 1.0, "exhausted": 1.0, "lag": 1.0, "timeout": 0.7, "lock": 0.6}
@@ -257,7 +225,9 @@ def _of_hunk(hunk: Hunk, outward: re.Pattern[str] | None) -> Iterator[Mechanism]
     if any(map(SCHEDULE.search, (*removed, *added))):
         yield Mechanism("changes when something runs", {"fanout": 1.6, "saturation": 1.2, "exhausted": 1.2, "cpu": 1.1, "latency": 0.6})
     if IMAGE.search(hunk.file):
-        yield Mechanism("changes what the image holds", {"missing": 1.8, "crash": 1.2, "auth": 0.8, "certificate": 0.8, "parse": 0.8, "errors": 0.5})
+        yield Mechanism(
+            "changes what the image holds", {"missing": 1.8, "crash": 1.2, "auth": 0.8, "certificate": 0.8, "parse": 0.8, "errors": 0.5}
+        )
     if any(map(PROBE.search, (*removed, *added, *hunk.kept, hunk.place))):
         yield Mechanism("changes how health is checked", {"health": 2.0, "crash": 1.0})
 

@@ -12,7 +12,7 @@ from engine.take.texts import TextKind
 BASE: Final = -0.4  # fitted, like SPEAKS: python -m tests.bench.attribution_fit
 SPEAKS: Final = 1.4  # factor of what speaks for *none*
 BASE_BARE: Final = -1.5  # where no change carries a diff: scores are smaller there
-BASE_MEASURED: Final = -2.75  # nor a diff, but the excess is measured
+BASE_MEASURED: Final = -3.2  # nor a diff, but the excess is measured
 LOAD_FROM: Final = 1.5
 OUTSIDE_FROM: Final = 0.5
 APART: Final = 0.7
@@ -134,7 +134,9 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
             nats += 2.0
             reasons.append(f"{said.service} speaks of {what}: {said.text[:100]}")
             break
-    below = next((step for step in context.steps if step.new > step.old and BELOW.search(step.metric) and context.view(step.service).root), None)
+    below = next(
+        (step for step in context.steps if step.new > step.old and BELOW.search(step.metric) and context.view(step.service).root), None
+    )
     if below is not None:
         nats += BELOW_NATS
         reasons.append(f"{below.metric} of {below.service} goes from {below.old:.3g} to {below.new:.3g}")

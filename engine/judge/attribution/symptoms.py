@@ -78,6 +78,37 @@ NAMES: Final = (
     ("throttled", r"429|throttl"),
     ("parse", r"deserial|parse|decode|schema|invalid|failed_records"),
 )
+#: Each kind for people.
+WORDS: Final = {
+    "null": "an absent value used",
+    "missing": "something missing",
+    "parse": "data that cannot be read",
+    "timeout": "timeouts",
+    "refused": "refused connections",
+    "exhausted": "a resource that runs out",
+    "memory": "memory that runs out",
+    "lock": "waiting for locks",
+    "race": "things used by several at once",
+    "auth": "denied access",
+    "route": "unknown routes",
+    "throttled": "throttling",
+    "crash": "crashes",
+    "retry": "repeated attempts",
+    "cache": "cache misses",
+    "query": "many or slow queries",
+    "cpu": "a busy processor",
+    "lag": "growing backlogs",
+    "data": "values that do not agree",
+    "type": "values of the wrong type",
+    "health": "failing health checks",
+    "certificate": "certificates",
+    "disk": "full disks",
+    "fanout": "more requests behind it",
+    "idle": "fewer requests behind it",
+    "latency": "longer times",
+    "errors": "failures",
+    "saturation": "saturation",
+}
 _TEXTS = tuple((kind, re.compile(words, re.I)) for kind, words in TEXTS)
 _NAMES = tuple((kind, re.compile(words, re.I)) for kind, words in NAMES)
 LEAST: Final = 0.05
