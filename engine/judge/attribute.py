@@ -29,7 +29,7 @@ SUSPECT_AT: Final = 0.05
 RULED_OUT_BELOW: Final = 0.05
 NONE_AT: Final = 0.5
 SUSPECTS_MOST: Final = 3
-#: Factors of the terms, fitted over incidents with and without the culprits: python -m tests.bench.attribution_fit
+#: Factors of the terms: between one and what python -m tests.bench.attribution_fit says
 WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {"time": 1.4, "reach": 1.0, "carried": 1.0, "inert": 1.0, "churn": 0.8, "content": 0.75, "mechanism": 1.2, "value": 1.0}
 )

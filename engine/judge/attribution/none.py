@@ -9,7 +9,7 @@ from typing import Final
 from engine.judge.context import ChangeContext
 from engine.take.texts import TextKind
 
-BASE: Final = -0.4  # fitted, like SPEAKS: python -m tests.bench.attribution_fit
+BASE: Final = -0.4  # near what is fitted, like SPEAKS: python -m tests.bench.attribution_fit
 SPEAKS: Final = 1.4  # factor of what speaks for *none*
 BASE_BARE: Final = -1.5  # where no change carries a diff: scores are smaller there
 BASE_MEASURED: Final = -3.2  # nor a diff, but the excess is measured
