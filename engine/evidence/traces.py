@@ -50,6 +50,7 @@ class Traces:
 
     def take(self, window: Window) -> None:
         """Take a closed window."""
+        self._preview = None  # as large as a window: it must be gone before the next one is joined
         if not self.assembler.busy and not len(window.spans.time_ns) and not len(window.logs.time_ns):
             self.history.expire(window.end_ns)
             return
@@ -59,7 +60,6 @@ class Traces:
         self.history.add(spans)
         self._take_slots(self.logs.take(window), window.end_ns)
         self.history.expire(window.end_ns)
-        self._preview = None
 
     def evidence(self, start_ns: int, end_ns: int, pending: Window | None = None) -> list[Evidence]:
         """What deviates in spans that end in [start, end] and records of that time, against everything before start.
