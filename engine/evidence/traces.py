@@ -132,6 +132,7 @@ class Traces:
     def _chunks(self, start_ns: int, end_ns: int, pending: Window | None) -> list[Spans]:
         """Spans from the block that start cuts to end, those that wait included."""
         if self._preview is None or self._preview[0] is not pending:
+            self._preview = None  # the old one first: they are large
             self._preview = pending, Spans.of(self.assembler.preview(pending), self.codes)
         since = start_ns // self._settings.block_ns * self._settings.block_ns
         return self.ring.between(since, end_ns, self._preview[1])

@@ -77,15 +77,7 @@ def join(
         foreign bool [l]: the record names another service; complete: a parent that is not here will not come, so its child begins a
         request; share: see Joined.
     """
-    first, parent = kernels.parents(trace, spans.span, spans.parent)
-    again = np.flatnonzero(first != np.arange(len(first)))
-    for column in (spans.time_ns, spans.start_ns, spans.resource):
-        again = again[column[again] == column[first[again]]]
-    if len(again):  # an earlier row has the same ids, times and sender: an export that was sent again
-        kept = np.ones(len(first), bool)
-        kept[again] = False
-        spans, trace = select(spans, kept), trace[kept]
-        _, parent = kernels.parents(trace, spans.span, spans.parent)
+    spans, trace, parent = _distinct(spans, trace)
     begins = np.concatenate([[True], trace[1:] != trace[:-1]]) if len(trace) else np.zeros(0, bool)
     heads = np.flatnonzero(begins)
     service = service_of[spans.resource]
@@ -108,15 +100,8 @@ def join(
     passing = on_span[foreign[on_span] & (logs.severity[on_span] >= SEVERITY_ERROR)]
     passes[visit[log_span[passing]]] = True
 
-    operation = spans.operation.astype(np.int64)
-    label = (EventKind.CHILD << KIND_SHIFT) | operation
-    label[client] = (EventKind.CALL << KIND_SHIFT) | (service[server].astype(np.int64) << SERVICE_SHIFT) | operation[server]
-    ending = np.full(len(service), EventKind.END << KIND_SHIFT, np.int64)
-    ending[failed] = EventKind.END_ERROR << KIND_SHIFT
-    records = (EventKind.LOG << KIND_SHIFT) | log_template[on_span].astype(np.int64)
-    # a span that only carries a call has no steps: the callee's tell what happened
-    step_span, before, after = kernels.steps(
-        spans.start_ns, parent, label, ending, remote_client, log_span[on_span], logs.time_ns[on_span], records
+    step_span, before, after = _steps(
+        spans, logs, log_span, log_template, service=service, parent=parent, calls=(client, server), carries=remote_client
     )
     return Joined(
         spans=spans,
@@ -142,6 +127,42 @@ def join(
         log_template=log_template,
         share=share,
     )
+
+
+def _distinct(spans: TreeColumns, trace: I32) -> tuple[TreeColumns, I32, I64]:
+    """Spans, their traces and the rows of their parents, without those whose ids, times and sender an earlier row has: sent again."""
+    first, parent = kernels.parents(trace, spans.span, spans.parent)
+    again = np.flatnonzero(first != np.arange(len(first)))
+    for column in (spans.time_ns, spans.start_ns, spans.resource):
+        again = again[column[again] == column[first[again]]]
+    if not len(again):
+        return spans, trace, parent
+    kept = np.ones(len(first), bool)
+    kept[again] = False
+    spans, trace = select(spans, kept), trace[kept]
+    return spans, trace, kernels.parents(trace, spans.span, spans.parent)[1]
+
+
+def _steps(
+    spans: TreeColumns,
+    logs: LogColumns,
+    log_span: I64,
+    log_template: I32,
+    *,
+    service: I32,
+    parent: I64,
+    calls: tuple[I64, I64],
+    carries: Bool,
+) -> tuple[I64, I64, I64]:
+    """What follows what inside spans (`kernels.steps`). A span that only carries a call has no steps: the callee's tell what happened."""
+    client, server = calls
+    label = (EventKind.CHILD << KIND_SHIFT) | spans.operation.astype(np.int64)
+    label[client] = (EventKind.CALL << KIND_SHIFT) | (service[server].astype(np.int64) << SERVICE_SHIFT) | spans.operation[server]
+    ending = np.full(len(service), EventKind.END << KIND_SHIFT, np.int64)
+    ending[spans.status == Status.ERROR] = EventKind.END_ERROR << KIND_SHIFT
+    on_span = np.flatnonzero(log_span >= 0)
+    records = (EventKind.LOG << KIND_SHIFT) | log_template[on_span].astype(np.int64)
+    return kernels.steps(spans.start_ns, parent, label, ending, carries, log_span[on_span], logs.time_ns[on_span], records)
 
 
 def _log_spans(spans: TreeColumns, logs: LogColumns, service: I32, service_of: I32) -> I64:
