@@ -36,7 +36,7 @@ def lived(services: int, start_ns: int) -> Past:
     strings, resources = Strings(), Resources()
     engine = Engine(strings, resources, replace(EngineSettings(), live=True))
     traffic = SpanTraffic(
-        Settings(services=services, spans_a_request=2048, spans_a_second=SPANS_A_SECOND, odd_share=0.0, start_ns=start_ns, seed=11)
+        Settings(services=services, spans_a_second=SPANS_A_SECOND, odd_share=0.0, start_ns=start_ns, seed=11)  # all operations in a request
     )
     columns, now_ns = Columns(traffic, strings, resources), start_ns
     for number in range(int(SECONDS * SECOND_NS / traffic.span_ns)):
