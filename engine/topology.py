@@ -35,7 +35,7 @@ from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 
 WAIT_NS = MINUTE_NS  # for the other end of a call: a client ends after its server, a consumer after its producer
-WAITING_MOST = 2_000_000  # rows a side, of 45 bytes: a minute of 30,000 spans a second; the oldest go first, counted
+WAITING_MOST = 600_000  # rows a side, of 40 bytes: 20 s of 30,000 spans a second; the oldest go first, counted
 EDGES_MOST = 16_384
 ALIASES_MOST = 4096
 _CODE = (1 << 20) - 1  # room for a code of a resource or a text

@@ -13,7 +13,7 @@ from engine.normal.scales import Pairs
 from engine.records import I32, I64
 from engine.take.keys import KeyTable
 
-CAP = 262144  # 60 bytes each: a fifth of 120,000 spans a second in a window, all of them new
+CAP = 131072  # a fifth of 30,000 spans a second in a window, all of them new, and as many again that are known
 
 
 class Combinations:

@@ -7,7 +7,7 @@ import numpy as np
 from engine.records import F64, I32, U64, Bool
 from engine.take.keys import KeyTable
 
-CAP = 200_000  # rows
+CAP = 131072  # rows, of 90 bytes
 SCORES = 7  # nats, distance, field, members
 
 

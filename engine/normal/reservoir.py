@@ -12,8 +12,8 @@ from engine.normal.features import RowColumns, nameless_key
 from engine.records import I64, Bool
 
 ARRIVALS, WINDOWS = 12288, 4096  # rows kept of each kind
-WAITING_A_WINDOW = 16384
-WAITING_ROWS = 262144  # in quarantine; more are dropped and counted
+WAITING_A_WINDOW = 8192
+WAITING_ROWS = 131072  # in quarantine, of 85 bytes; more are dropped and counted
 
 
 class Reservoir:

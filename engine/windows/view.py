@@ -16,7 +16,7 @@ from engine.windows.codes import Codes
 from engine.windows.spans import Spans, Sums
 from engine.windows.sums import Tally, Values
 
-RING_SPANS = 600_000
+RING_SPANS = 400_000
 YOUNG_NS = MINUTE_NS
 
 
