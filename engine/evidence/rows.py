@@ -82,10 +82,10 @@ class Rows:
             most -= watch.work(most)
 
     def _make(self) -> None:
-        if self._window is not None:
+        window, self._window = self._window, None
+        if window is not None:
             for watch in self.watches.values():
-                watch.take(self._window)
-            self._window = None
+                watch.take(window)
 
     def _finish(self) -> None:
         """Score what is left of the last window, and keep its oddest rows."""
