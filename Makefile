@@ -19,7 +19,7 @@ help:
 	@echo 'make test    every test (those that need otelcol, prometheus, ... on PATH are skipped without them)'
 	@echo 'make lint    ruff, layout and errors      make types   mypy --strict over engine/ and exporter/'
 	@echo 'make eval    scores the recordings at hand and writes docs/accuracy.md (RECORDINGS=DIR, JOBS=2)'
-	@echo 'make quiet   synthetic days on which nothing is wrong, and the same with planted faults; writes docs/quiet.md (a quarter of an hour)'
+	@echo 'make quiet   synthetic days on which nothing is wrong, and the same with planted faults; writes docs/quiet.md (a quarter of an hour of CPU)'
 	@echo 'make fuzz    changed bytes to the compiled decoder and to the plain one: no difference (INPUTS=10000000, SANITIZE=1)'
 	@echo 'make calibrate  fits confidence on faults planted where nothing happened, and prints how good it is on recordings left out'
 	@echo 'make embeddings  k-NN ROC-AUC of the learned rows, with trained and with untrained weights (minutes)'

@@ -33,9 +33,9 @@ metrics by half hours; where metrics come every five minutes, hours recorded at 
 scaled out for three hours, and a nightly job that adds three times the commonest request for 25 minutes. About {rate:g} traces a second.
 Learned rows are off: they never open an incident. Recorded hours in which a twentieth of the requests of a busy component failed are not
 drawn: that is what is planted below."""
-PLANTED = """A fault every half hour for six minutes (slow metrics: every third hour for half an hour, after a day): half of a service's
-visits and more, by a tenth of a second and more; services with at least 20 visits in these minutes (`exporter/evaluate/planted.py`,
-`HARMFUL`). Matched as `make eval` matches; a fault that opens nothing counts as not named."""
+PLANTED = """A fault every half hour for six minutes (slow metrics: every third hour for half an hour, after a day): half of the visits of a
+service or of one of its operations and more, by a tenth of a second and more; at least 20 visits in these minutes
+(`exporter/evaluate/planted.py`, `HARMFUL`). Matched as `make eval` matches; a fault that opens nothing counts as not named."""
 HOURS = 24
 SLOW_LEAST_MINUTES = 24 * 60  # of quiet in one recording, from which one of a system's recordings is enough
 OF_A_SYSTEM = 2
@@ -81,7 +81,8 @@ def planted_table(days: Sequence[dict[str, Any]]) -> str:
     """What was found of the planted faults, by system and kind."""
     rows = []
     faults = [dict(fault, system=day["system"]) for day in days if day["planted"] for fault in day["faults"]]
-    groups = [("all", "", faults)]
+    groups = [("all", "all", faults)]
+    groups += [("", kind, [fault for fault in faults if fault["kind"] == kind]) for kind in sorted({fault["kind"] for fault in faults})]
     for system in sorted({fault["system"] for fault in faults}):
         own = [fault for fault in faults if fault["system"] == system]
         groups.append((system, "all", own))
