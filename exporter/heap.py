@@ -1,7 +1,8 @@
 """Memory of requests is kept for the next ones instead of being given back to the kernel and fetched again, page by page.
 
 A request of 8192 spans takes some 3 MiB in several pieces. As glibc comes, each costs its page faults anew: 415 ns of CPU a span for
-receiving alone, 297 ns with these limits; two arenas instead of one a thread hold 540 MB where they held 680. Source: mallopt(3).
+receiving alone, 297 ns with these limits. One arena for all threads held 600 MB where two held 650 (a window's work leaves its holes in
+each) and one a thread 680; receiving costs the same. Source: mallopt(3).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
-ARENAS = 2  # heaps; one a thread, as glibc comes, holds the free pieces of each thread apart
+ARENAS = 1  # heap; one a thread, as glibc comes, holds the free pieces of each thread apart
 KEPT_BYTES = 32 << 20  # free memory at the end of a heap that is not given back
 MAPPED_BYTES = 32 << 20  # pieces of this size and more still come and go by mmap; the largest that glibc allows
 
