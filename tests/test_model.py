@@ -71,7 +71,9 @@ def test_an_unknown_text_costs_what_an_unseen_value_costs_and_other_rows_what_th
     weights = learn.train(job).weights
     codes, numbers = job.codes[:40].copy(), job.numbers[:40]
     codes[::2, 2] = UNKNOWN
-    surplus, field = masked(weights, codes, numbers, trained=99)
+    surplus, field = masked(
+        weights | {"absent": np.full(codes.shape[1], -1, np.float32)}, codes, numbers, np.zeros(len(codes), bool), trained=99
+    )
     assert (field[::2] == 2).all()
     assert surplus[::2] == pytest.approx(max(np.log(100) - weights["typical"][2], 0), abs=1e-5)
     slow = np.nanmax(field_nats(weights, codes, numbers) - weights["typical"], axis=1)[1::2]
@@ -87,3 +89,17 @@ def test_arrays_give_the_same_model_and_hold_no_pickle() -> None:
     assert again.report == model.report
     assert again.encoder.vocabulary == model.encoder.vocabulary
     assert again.tails["arrival/all"].u == model.tails["arrival/all"].u
+
+
+def test_what_a_window_row_always_lacks_is_not_asked_for() -> None:
+    job = jobs(steps=1)["traces"]
+    _, weights = learn._fit(job, np.arange(len(job.codes)), np.random.default_rng(0))
+    weights |= {"absent": job.encoder.absent, "typical": np.zeros(job.codes.shape[1] + job.numbers.shape[1], np.float32)}
+    lacks = job.codes == job.encoder.absent
+    assert lacks[job.window].any()
+    nats = field_nats(weights, job.codes, job.numbers, silent=lacks)
+    assert np.isnan(nats[:, : job.codes.shape[1]][lacks]).all()
+    assert np.array_equal(np.isnan(nats[:, : job.codes.shape[1]]), lacks)
+    quiet = np.nan_to_num(job.numbers) * 0  # no number claims anything
+    surplus, field = masked(weights, job.codes, quiet, np.ones(len(quiet), bool), trained=99)
+    assert not lacks[np.arange(len(lacks)), field][surplus > 0].any()

@@ -26,6 +26,11 @@ class Encoder:
     scale: F32  # [numbers]
     used: Bool  # [numbers]
 
+    @property
+    def absent(self) -> F32:
+        """Model code of "" by category, -1 where it has none [categories]."""
+        return np.array([texts.index("") if "" in texts else -1 for texts in self.vocabulary], np.float32)
+
     def tables(self, dictionaries: Sequence[Dictionary]) -> tuple[I32, ...]:
         """Model code by dictionary code, by category. Dictionary codes past a table are unknown: this interns every text first."""
         result = []

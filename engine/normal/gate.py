@@ -45,7 +45,8 @@ def judged(
     """The model with its tails from held-out rows, and the report of the gate."""
     codes, numbers, window = job.codes, job.numbers, job.window
     out = np.flatnonzero(held)[:HELD_ROWS]
-    weights = weights | {"typical": np.nan_to_num(np.nanmean(_with_row(field_nats(weights, codes[out], numbers[out])), axis=0))}
+    weights = weights | {"absent": encoder.absent}
+    weights |= {"typical": np.nan_to_num(np.nanmean(_with_row(field_nats(weights, codes[out], numbers[out])), axis=0))}
     plane = fit_plane(numbers[~held])
     vectors = embed(weights, codes, numbers)
     distance = _left_out(vectors, out)

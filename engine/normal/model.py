@@ -23,7 +23,7 @@ from engine.normal import tail
 from engine.normal.encode import BINS, MASK, Encoder, bins, inputs
 from engine.normal.features import SCHEMAS, Source
 from engine.normal.residual import Plane
-from engine.records import F32, I32, I64, U64
+from engine.records import F32, I32, I64, U64, Bool
 
 HIDDEN = 256
 BLOCKS = 4
@@ -94,10 +94,12 @@ class TrainedModel:
         source = Source(array_texts(arrays["source"])[0])
         figures: dict[str, Any] = dict(zip(_FIGURES, arrays["report"].tolist(), strict=True))
         figures["rows"] = int(figures["rows"])
+        encoder = encoder_from(arrays, len(SCHEMAS[source].categories))
+        weights = {name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")}
         return TrainedModel(
             source=source,
-            encoder=encoder_from(arrays, len(SCHEMAS[source].categories)),
-            weights={name.removeprefix("weight/"): value for name, value in arrays.items() if name.startswith("weight/")},
+            encoder=encoder,
+            weights={"absent": encoder.absent} | weights,  # a state of an earlier version has none
             plane=Plane(arrays["plane/centre"], arrays["plane/basis"]),
             tails={
                 name.removeprefix("tail/"): tail.fit(value, least_of(name)) for name, value in arrays.items() if name.startswith("tail/")
@@ -150,16 +152,19 @@ def unit(rows: F32) -> F32:
     return scaled
 
 
-def field_nats(weights: dict[str, F32], codes: I32, numbers: F32, least: float = 0.0) -> F32:
-    """-ln p(x_f | rest) [n, fields]: each field masked in turn; NaN where it is absent (it makes no claim) or a number below `least`."""
+def field_nats(weights: dict[str, F32], codes: I32, numbers: F32, least: float = 0.0, silent: Bool | None = None) -> F32:
+    """-ln p(x_f | rest) [n, fields]: each field masked in turn; NaN where it makes no claim: an absent number, one below `least`, and the
+    `silent` categories [n, categories].
+    """
+    claims = np.ones(codes.shape, bool) if silent is None else ~silent
     result = np.full((len(codes), codes.shape[1] + numbers.shape[1]), np.nan, np.float32)
     for start in range(0, len(codes), MASKED_ROWS):
         some = slice(start, start + MASKED_ROWS)
-        _field_nats(weights, codes[some], numbers[some], least, result[some])
+        _field_nats(weights, codes[some], numbers[some], claims[some], least, result[some])
     return result
 
 
-def _field_nats(weights: dict[str, F32], codes: I32, numbers: F32, least: float, result: F32) -> None:
+def _field_nats(weights: dict[str, F32], codes: I32, numbers: F32, claims: Bool, least: float, result: F32) -> None:
     """`field_nats` into `result`: all fields go through the blocks at once, for few rows cost as much as the reading of weights."""
     before = first_layer(weights, codes, numbers)
     categories, count = codes.shape[1], numbers.shape[1]
@@ -170,9 +175,10 @@ def _field_nats(weights: dict[str, F32], codes: I32, numbers: F32, least: float,
         if f"head.{field}.w" not in weights:
             continue
         if field < categories:
-            table, target = weights[f"table.{field}"], codes[:, field]
-            asked.append((field, np.arange(len(codes)), target))
-            parts.append(before - table[target] + table[MASK])
+            rows = np.flatnonzero(claims[:, field])
+            table, target = weights[f"table.{field}"], codes[rows, field]
+            asked.append((field, rows, target))
+            parts.append(before[rows] - table[target] + table[MASK])
             continue
         column = field - categories
         rows = np.flatnonzero(np.abs(numbers[:, column]) >= least)  # NaN is not

@@ -63,7 +63,7 @@ def member_nats(
     field = np.where(column >= 0, column + codes.shape[1], -1).astype(np.int32)
     looked = np.flatnonzero(members.max(axis=1) > np.log(LOOK))
     if len(looked):
-        surplus, field[looked] = masked(weights, codes[looked], numbers[looked], trained)
+        surplus, field[looked] = masked(weights, codes[looked], numbers[looked], window[looked], trained)
         for kind, rows in by_kind(window[looked]):
             members[looked[rows], 1] = tails[f"{kind}/{MEMBERS[1]}"].score(surplus[rows])
     return members, field
@@ -76,13 +76,17 @@ def together(members: F64) -> F64:
     return total
 
 
-def masked(weights: dict[str, F32], codes: I32, numbers: F32, trained: int) -> tuple[F32, I32]:
-    """max_f of -ln p(x_f | rest) above what the field usually costs [n], at least 0, and that field [n]."""
+def masked(weights: dict[str, F32], codes: I32, numbers: F32, window: Bool, trained: int) -> tuple[F32, I32]:
+    """max_f of -ln p(x_f | rest) above what the field usually costs [n], at least 0, and that field [n].
+
+    What a window row lacks (the status of single spans) it always lacks, and it is not asked for.
+    """
     categories = codes.shape[1]
     surplus = np.full((len(codes), categories + numbers.shape[1]), -np.inf, np.float32)
     surplus[:, :categories][codes == UNKNOWN] = np.log1p(trained)
     known = np.flatnonzero((codes != UNKNOWN).all(axis=1))
-    surplus[known] = np.nan_to_num(field_nats(weights, codes[known], numbers[known], CLAIM), nan=-np.inf)
+    silent = window[:, None] & (codes == weights["absent"])
+    surplus[known] = np.nan_to_num(field_nats(weights, codes[known], numbers[known], CLAIM, silent[known]), nan=-np.inf)
     surplus -= weights["typical"]
     field = surplus.argmax(axis=1).astype(np.int32)
     return np.maximum(surplus.max(axis=1), 0).astype(np.float32), field
@@ -92,7 +96,7 @@ def fit_tails(
     weights: dict[str, F32], plane: Plane, codes: I32, numbers: F32, window: Bool, distance: F32, trained: int
 ) -> dict[str, Tail]:
     """Tails of each member and of their sum, by kind of row, from held-out normal rows; a kind with under 30 uses all rows."""
-    surplus, _ = masked(weights, codes, numbers, trained)
+    surplus, _ = masked(weights, codes, numbers, window, trained)
     raw = (distance, surplus, residual(plane, numbers), robust_z(numbers)[0])
     tails: dict[str, Tail] = {}
     own = {kind: rows if len(rows) >= ENOUGH else np.arange(len(codes)) for kind, rows in zip(KINDS, _kinds(window), strict=True)}
