@@ -13,6 +13,7 @@ from typing import Protocol
 from engine.pipeline import Engine
 from engine.records import SECOND_NS, Incident
 from exporter import state_file
+from exporter.heap import give_back
 from exporter.intake import Arrived, BoundedIntake, Dismissal, Question
 from exporter.log import event
 from exporter.metrics import Metrics
@@ -201,6 +202,7 @@ class EngineThread:
             self.save_failing = True
             return
         self.save_failing = False
+        give_back()
         seconds = time.monotonic() - self._saved_at
         self.metrics.set("rca_state_save_timestamp_seconds", self.clock_ns() / SECOND_NS)
         self.metrics.set("rca_state_size_bytes", size)

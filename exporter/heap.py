@@ -23,3 +23,14 @@ def keep_heap() -> bool:
     limits = {M_ARENA_MAX: ARENAS, M_MMAP_THRESHOLD: MAPPED_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES}
     kept = [library.mallopt(limit, value) for limit, value in limits.items()]
     return all(kept)
+
+
+def give_back() -> None:
+    """Give free pages back, those between pieces that are in use too; a no-op where the C library cannot.
+
+    What lives long lies between what a window needs for a moment, and a heap shrinks from its end only: 90 million spans of 200 services
+    grew it from 550 to 740 MB, for 16 MB that were added.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
