@@ -18,7 +18,7 @@ from tests.bench.measure import Cost, in_turn, settle
 from tests.bench.past import Past, keep
 from tests.bench.peers import Missing, Server, module, otelcol, whence
 from tests.bench.scrape import Scrape, quantile_of
-from tests.bench.table import Line, Met, at_least, at_most, skipped
+from tests.bench.table import Line, Met, at_least, at_most
 from tests.serving import Serving
 
 ITEMS = 500_000  # a round, about
