@@ -76,6 +76,11 @@ class _Offers:
         over = (self.time_ns[self.open] < until_ns) | (self.peer_kind == PeerKind.DATABASE)
         return over & ~self.answered[self.open], over
 
+    def awaited(self, count: int) -> int:
+        """Of the first rows, those whose call may yet be answered."""
+        rows = self.open[self.open < count]
+        return int((~self.answered[rows]).sum())
+
     def close(self, over: Bool) -> None:
         """These need no answer any more."""
         left = ~over
@@ -222,13 +227,13 @@ class Topology:
         return asks.rows(np.sort(np.argsort(asks.time_ns, kind="stable")[extra:]))
 
     def _trim(self) -> None:
-        """Let the oldest offers go when too many wait."""
+        """Let the oldest offers go when too many wait; counted are calls that were not answered yet."""
         extra = sum(len(offers.time_ns) for offers in self._offers) - WAITING_MOST
         while extra > 0:
             oldest = self._offers.pop(0)
             if len(oldest.time_ns) > extra:
                 self._offers.insert(0, oldest.without_first(extra))
-            self.dropped["waiting_full"] += min(extra, len(oldest.time_ns))
+            self.dropped["waiting_full"] += oldest.awaited(extra)
             extra -= len(oldest.time_ns)
 
     def _remote(self, caller: I32, callee: I32) -> Bool:

@@ -124,6 +124,19 @@ def test_an_edge_seen_once_lives_a_day_and_then_goes():
     assert world.topology.edges(27 * HOUR) == ()
 
 
+def test_when_too_many_wait_the_oldest_go_and_calls_without_an_answer_are_counted(monkeypatch):
+    monkeypatch.setattr("engine.topology.WAITING_MOST", 4)
+    world = World()
+    steps = [{"service": "web", "id": 100 + number} for number in range(4)]
+    world.topology.take(world.window(10 * SECOND_NS, [CLIENT, {**CLIENT, "id": 9, "trace": 2}, SERVER, *steps[:1]]))
+    assert world.topology.dropped["waiting_full"] == 0
+    world.topology.take(world.window(20 * SECOND_NS, steps))  # what was waiting goes: one call of it had its answer
+    assert world.topology.dropped["waiting_full"] == 1
+    late = {**SERVER, "id": 3, "trace": 2, "parent": 9}
+    world.topology.take(world.window(30 * SECOND_NS, [late]))
+    assert world.edges(30 * SECOND_NS)["web", "cart"].calls == 1
+
+
 def test_state_survives():
     world = World()
     world.topology.take(world.window(10 * SECOND_NS, [CLIENT, SERVER]))
