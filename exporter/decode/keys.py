@@ -34,8 +34,10 @@ URLS = frozenset(meaning.PEER_URL)
 
 #: Within a group in the order of preference. The groups of a signal hold each of its keys once.
 SPAN_MESSAGES, SPAN_STATEMENTS = meaning.ERROR_MESSAGE, meaning.STATEMENT
-SPAN_MEANING = tuple(sorted(SPAN_KEYS.difference(SPAN_MESSAGES, SPAN_STATEMENTS)))
-SPAN_GROUPS = (SPAN_MEANING, SPAN_MESSAGES, SPAN_STATEMENTS)
+#: Apart, for as many peers times as many errors would each be a key of its own.
+SPAN_ERROR_TYPE = (*meaning.ERROR_TYPE, *meaning.RPC_STATUS, *meaning.HTTP_STATUS)
+SPAN_CALLEE = tuple(sorted(SPAN_KEYS.difference(SPAN_MESSAGES, SPAN_STATEMENTS, SPAN_ERROR_TYPE)))
+SPAN_GROUPS = (SPAN_CALLEE, SPAN_ERROR_TYPE, SPAN_MESSAGES, SPAN_STATEMENTS)
 
 LOG_STATEMENTS, LOG_EVENT = meaning.STATEMENT, meaning.EVENT_NAME
 LOG_PLACE = (*meaning.FILE, *meaning.LINE, *meaning.FUNCTION)

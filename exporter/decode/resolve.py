@@ -81,11 +81,14 @@ class Resolver:
         """Code of a text."""
         return self.strings.intern(kind, key.decode())
 
-    def meaning(self, key: bytes, kind: int) -> tuple[int, int, int]:
-        """Codes of a span's peer, peer kind and error type."""
-        found = texts(Span.FromString(key).attributes, SPAN_KEYS)
-        peer, peer_kind = peer_of(found, kind)
-        return self.strings.intern("value", peer), peer_kind, self.strings.intern("value", error_type_of(found, kind))
+    def callee(self, key: bytes, kind: int) -> tuple[int, int]:
+        """Code of a span's peer, and its kind."""
+        peer, peer_kind = peer_of(texts(Span.FromString(key).attributes, SPAN_KEYS), kind)
+        return self.strings.intern("value", peer), peer_kind
+
+    def error_type(self, key: bytes, kind: int) -> int:
+        """Code of a span's error type."""
+        return self.strings.intern("value", error_type_of(texts(Span.FromString(key).attributes, SPAN_KEYS), kind))
 
     def weight(self, key: bytes) -> float:
         """Weight of a trace state."""

@@ -32,7 +32,7 @@ cdef extern from "walk/points.h" nogil:
     enum: KEYS, GROUPS, FIELDS, MESSAGES, TABLES, KEY_LONGEST, SEVERITY_TEXTS
     enum: M_TRACES, M_LOGS, M_METRICS, M_NAMED
     enum: FINE, MALFORMED, BAD_ID, OUT_OF_RANGE, NO_MEMORY
-    enum: T_RESOURCES, T_OPERATIONS, T_MEANINGS, T_STATES, T_PLACES, T_TEMPLATES, T_PEERS, T_EXCEPTIONS, T_SEVERITIES, T_EVENTS
+    enum: T_RESOURCES, T_OPERATIONS, T_CALLEES, T_ERROR_TYPES, T_STATES, T_PLACES, T_TEMPLATES, T_PEERS, T_EXCEPTIONS, T_SEVERITIES, T_EVENTS
     enum: T_METRICS, T_UNITS, T_SERIES
     enum: DIGIT, HEX, LETTER
     ctypedef struct Piece:
@@ -62,7 +62,7 @@ cdef extern from "walk/points.h" nogil:
         uint8_t *rows
         size_t count
     ctypedef struct Walk:
-        Table tables[13]
+        Table tables[14]
         Rows blocks, spans, links, logs, events, points, counts, bound_values
         Table bounds
         int64_t dropped[4]
@@ -366,10 +366,12 @@ cdef class Walker:
         table = &tables[T_OPERATIONS]
         for i in range(table.resolved, table.count):
             table.entries[i].values[0] = resolver.text("operation", self._key(table, i))
-        table = &tables[T_MEANINGS]
+        table = &tables[T_CALLEES]
         for i in range(table.resolved, table.count):
-            found = resolver.meaning(self._key(table, i), table.entries[i].word)
-            table.entries[i].values[0], table.entries[i].values[1], table.entries[i].values[2] = found
+            table.entries[i].values[0], table.entries[i].values[1] = resolver.callee(self._key(table, i), table.entries[i].word)
+        table = &tables[T_ERROR_TYPES]
+        for i in range(table.resolved, table.count):
+            table.entries[i].values[0] = resolver.error_type(self._key(table, i), table.entries[i].word)
         table = &tables[T_STATES]
         for i in range(table.resolved, table.count):
             weight = resolver.weight(self._key(table, i))

@@ -4,12 +4,12 @@
 
 #include "walk.h"
 
-enum { SPAN_MEANING, SPAN_MESSAGES, SPAN_STATEMENTS };
+enum { SPAN_CALLEE, SPAN_ERROR_TYPE, SPAN_MESSAGES, SPAN_STATEMENTS };
 enum { SPAN_DEPTH = DEPTH_LIMIT - 3 };
 
 typedef struct {
     uint64_t trace_hi, trace_lo, span, parent, start_ns, end_ns;
-    int32_t resource, operation, meaning, message, statement, state;
+    int32_t resource, operation, callee, error_type, message, statement, state;
     uint8_t kind, status;
 } SpanRow;
 
@@ -145,10 +145,9 @@ static int take_span(Walk *w, Piece item, int32_t resource) {
     row->kind = (uint32_t)kind <= 5 ? (uint8_t)kind : 0;
     row->status = (uint32_t)code <= 2 ? (uint8_t)code : 0;
     if (!entry_of(w, T_OPERATIONS, name.at, name.size, 0, &row->operation)) return 0;
-    row->meaning = row->message = row->statement = row->state = -1;
-    if (w->set & span_keys.groups[SPAN_MEANING]
-        && !entry_of_group(w, &span_keys, SPAN_MEANING, TAG(9, DELIMITED), T_MEANINGS, row->kind, &row->meaning))
-        return 0;
+    row->message = row->statement = row->state = -1;
+    if (!entry_of_group(w, &span_keys, SPAN_CALLEE, TAG(9, DELIMITED), T_CALLEES, row->kind, &row->callee)) return 0;
+    if (!entry_of_group(w, &span_keys, SPAN_ERROR_TYPE, TAG(9, DELIMITED), T_ERROR_TYPES, row->kind, &row->error_type)) return 0;
     if (message.size ? !entry_of_text(w, message, TEXT, -1, &row->message)
                      : !entry_of_first(w, &span_keys, SPAN_MESSAGES, TAG(9, DELIMITED), TEXT, SPAN_MESSAGE, &row->message))
         return 0;
@@ -184,9 +183,9 @@ static void write_spans(const Walk *w, SpanOut out) {
         out.parent[i] = row->parent;
         out.resource[i] = value_of(w, T_RESOURCES, row->resource, 0);
         out.operation[i] = value_of(w, T_OPERATIONS, row->operation, 0);
-        out.peer[i] = value_of(w, T_MEANINGS, row->meaning, 0);
-        out.peer_kind[i] = (uint8_t)value_of(w, T_MEANINGS, row->meaning, 1);
-        out.error_type[i] = value_of(w, T_MEANINGS, row->meaning, 2);
+        out.peer[i] = value_of(w, T_CALLEES, row->callee, 0);
+        out.peer_kind[i] = (uint8_t)value_of(w, T_CALLEES, row->callee, 1);
+        out.error_type[i] = value_of(w, T_ERROR_TYPES, row->error_type, 0);
         out.message[i] = value_of(w, T_TEMPLATES, row->message, 0);
         out.statement[i] = value_of(w, T_TEMPLATES, row->statement, 0);
         int32_t bits = value_of(w, T_STATES, row->state, 0);

@@ -13,8 +13,8 @@ enum { ATTRIBUTES_CAP = 1024, KEYS = 64, KEY_LONGEST = 63, GROUPS = 8 };
 
 /* Tables, in the order of walker.pyx. */
 enum {
-    T_RESOURCES, T_OPERATIONS, T_MEANINGS, T_STATES, T_PLACES, T_TEMPLATES, T_PEERS, T_EXCEPTIONS, T_SEVERITIES, T_EVENTS, T_METRICS, T_UNITS,
-    T_SERIES, TABLES
+    T_RESOURCES, T_OPERATIONS, T_CALLEES, T_ERROR_TYPES, T_STATES, T_PLACES, T_TEMPLATES, T_PEERS, T_EXCEPTIONS, T_SEVERITIES, T_EVENTS,
+    T_METRICS, T_UNITS, T_SERIES, TABLES
 };
 
 /* What the bytes of a template's entry are: folded text, text to fold, or attributes and bodies that only Python reads. */
