@@ -86,7 +86,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m tests.bench.performance --report docs/performance.md $(BENCH)
 
 soak: $(STAMP)
-	@$(BIN)/python -m tests.bench.soak --report docs/performance-soak.svg
+	@$(BIN)/python -m tests.bench.soak --report docs/performance-soak.md
 
 bench-memory: $(STAMP)
-	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tests.bench.memory --report docs/performance-memory.md

@@ -1,6 +1,6 @@
 """Memory of all processes after 100 million spans of 200 services, trainer included. `make bench-memory`.
 
-    python -m tests.bench.memory [--millions 100] [--services 200]
+    python -m tests.bench.memory [--millions 100] [--services 200] [--report docs/performance-memory.md]
 
 PSS, summed over `whence serve` and its children, every two seconds. Exit status 1 where it is over 600 MB between trainings, over
 1.5 GB during one, or grows by more than a tenth from the tenth million to the last.
@@ -13,11 +13,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.records import HOUR_NS
 from tests.bench import past
-from tests.bench.load.process import children, pss_bytes
+from tests.bench.load.process import children, machine, pss_bytes
 from tests.bench.load.send import Sender
 from tests.bench.load.spans import Settings, SpanTraffic
 from tests.bench.measure import settle
@@ -64,6 +65,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--millions", type=int, default=100)
     parser.add_argument("--services", type=int, default=200)
+    parser.add_argument("--report", type=Path, help="Markdown to write")
     args = parser.parse_args()
     lived = past.lived(args.services, time.time_ns() - 6 * HOUR_NS)
     tables: list[tuple[int, int]] = []
@@ -84,10 +86,25 @@ def main() -> int:
     flat = [between for between, _ in tables[9:] if between]
     largest, trained = max(between for between, _ in tables), max(during for _, during in tables)
     grown = max(flat) / flat[0] if flat else 0.0
-    print(f"between trainings {largest / MB:.0f} MB (limit 600), during {trained / MB:.0f} MB (limit 1500)", end="")
-    print(f", from the tenth million x {grown:.2f}")
-    print(f"trainings seen: {'yes' if trained else 'none'}; dropped {lost or 'nothing'}")
+    said = [
+        f"Between trainings {largest / MB:.0f} MB (limit 600), during {trained / MB:.0f} MB (limit 1500).",
+        f"Largest between trainings from the tenth million on, against the tenth: x {grown:.2f} (limit {GROWTH}).",
+        f"Trainings seen: {'yes' if trained else 'none'}; dropped {lost or 'nothing'}.",
+    ]
+    print("\n".join(said))
+    if args.report:
+        args.report.write_text(page(said, tables, requests * traffic.items))
     return int(largest > BETWEEN or trained > DURING or grown > GROWTH)
+
+
+def page(said: Sequence[str], tables: Sequence[tuple[int, int]], step: int) -> str:
+    """The report: the largest size of each five million spans."""
+    rows = ["  spans, millions  between trainings, MB  in training, MB"]
+    for first in range(0, len(tables), 5):
+        between, during = (max(sizes) / MB for sizes in zip(*tables[first : first + 5], strict=True))
+        rows.append(f"{min(first + 5, len(tables)) * step / 1e6:17.0f}  {between:21.0f}  {during:15.0f}")
+    head = f"Written by `make bench-memory` on {machine()}. PSS of all processes, trainer included, every two seconds; 0: not seen."
+    return "# Memory\n\n" + head + "\n\n" + "\n".join(said) + "\n\n```\n" + "\n".join(rows) + "\n```\n"
 
 
 if __name__ == "__main__":

@@ -34,8 +34,12 @@ from tests.bench.whole import PACE, chain_line, telemetrygen_line, whole_lines
 PARTS = ("receive", "index", "told", "whole", "chain", "stages")
 SERVICES = 40
 ELSEWHERE = (
-    skipped("memory after 100 million spans of 200 services", "<= 600 MB between trainings, <= 1.5 GB during, flat", "make bench-memory"),
-    skipped("20 minutes at half load: memory, queue, latency", "plotted", "make soak"),
+    skipped(
+        "memory after 100 million spans of 200 services",
+        "<= 600 MB between trainings, <= 1.5 GB during, flat",
+        "`make bench-memory`: [performance-memory.md](performance-memory.md)",
+    ),
+    skipped("20 minutes at half load: memory, queue, latency", "plotted", "`make soak`: [performance-soak.md](performance-soak.md)"),
 )
 
 

@@ -1,6 +1,6 @@
 """Twenty minutes at half load: memory, queue and latency over time. `make soak`.
 
-    python -m tests.bench.soak [--minutes 20] [--rate 0] [--report docs/performance-soak.svg]
+    python -m tests.bench.soak [--minutes 20] [--rate 0] [--report docs/performance-soak.md]
 
 Half load: half of the spans a second that whence takes in a first stretch of full load; event time goes at the same pace as wall time,
 so that windows close as they do in production. Latency: from a request's first byte sent to its answer, 99 % of each ten seconds.
@@ -13,14 +13,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.records import HOUR_NS
 from tests.bench import chart, past
-from tests.bench.load.process import children, cpu_seconds, pss_bytes
+from tests.bench.load.process import children, cpu_seconds, machine, pss_bytes
 from tests.bench.load.send import Sender
 from tests.bench.load.spans import Settings, SpanTraffic
 from tests.bench.measure import settle
@@ -82,7 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=0.0, help="spans a second; 0: half of what full load reached")
-    parser.add_argument("--report", type=Path, help="SVG to write")
+    parser.add_argument("--report", type=Path, help="Markdown to write, with the picture beside it")
     args = parser.parse_args()
     lived = past.lived(SERVICES, time.time_ns() - 6 * HOUR_NS)
     with tempfile.TemporaryDirectory() as name, with_past(Path(name), lived, "soak") as (server, serving):
@@ -103,10 +103,29 @@ def main() -> int:
         watch.end()
         used = cpu_seconds(server.pid) - before
         lost = Scrape(serving).dropped()
-    print(f"{sent.items:,} spans, {1e6 * used / sent.items:.2f} us of CPU a span, {refused} requests refused; dropped {lost or 'nothing'}")
+    facts = [
+        f"Full load, {FULL_SPANS / 1e6:.0f} million spans: {reached:,.0f} spans a second; then {rate:,.0f} for {args.minutes:g} minutes.",
+        f"{sent.items:,} spans, {1e6 * used / sent.items:.2f} us of CPU a span, {refused} requests refused; dropped {lost or 'nothing'}.",
+    ]
+    print("\n".join(facts))
     if args.report:
-        args.report.write_text(chart.over_time(watch.panels, span_seconds=60 * args.minutes))
+        args.report.with_suffix(".svg").write_text(chart.over_time(watch.panels, span_seconds=60 * args.minutes))
+        args.report.write_text(page(facts, watch.panels, args.report.stem))
     return 0
+
+
+def page(facts: Sequence[str], panels: Mapping[str, Sequence[tuple[float, float]]], picture: str) -> str:
+    """The report: what was sent, the picture, and its figures by five minutes."""
+    rows = [f"{'minutes':>9s}  {'  '.join(NAMES)}"]
+    for first in range(0, round(max(at for at, _ in panels[NAMES[0]])), 300):
+        values = [np.array([value for at, value in panels[name] if first <= at < first + 300]) for name in NAMES]
+        cells = (f"{f'{np.median(some):.0f}, largest {some.max():.0f}':>{len(name)}s}" for name, some in zip(NAMES, values, strict=True))
+        rows.append(f"{f'{first // 60}-{first // 60 + 5}':>9s}  {'  '.join(cells)}")
+    table = "\n".join(rows)
+    said = "\n".join(facts)
+    return (
+        f"# Soak\n\nWritten by `make soak` on {machine()}.\n\n{said}\n\n![Memory, queue and latency]({picture}.svg)\n\n```\n{table}\n```\n"
+    )
 
 
 if __name__ == "__main__":
