@@ -25,6 +25,8 @@ from exporter.store import Store, StoreError
 SILENT_SECONDS, STEP_SECONDS = 15.0, 10.0
 #: However fast event time runs (a replay), state is saved at most this often.
 SAVE_PAUSE_SECONDS = 10.0
+#: What a window needed for a moment goes back to the kernel at most this often: 30 ms of CPU.
+TRIM_PAUSE_SECONDS = 1.0
 WAIT_SECONDS = 1.0
 
 
@@ -57,7 +59,7 @@ class EngineThread:
         self.save_failing = False
         self._latency = RowLatency(metrics, clock_ns)
         self._saved_event_ns = engine.snapshot.watermark_ns
-        self._saved_at = time.monotonic()
+        self._saved_at = self._gave_back = time.monotonic()
         self._stored_ns = 0
         self._unsaved: dict[str, Incident] = {}  # published while the store was down
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -123,6 +125,9 @@ class EngineThread:
             if self.engine.snapshot.watermark_ns > closed_ns:
                 self.metrics.observe("rca_engine_window_close_seconds", time.monotonic() - began)
                 self._latency.closed()
+                if time.monotonic() - self._gave_back >= TRIM_PAUSE_SECONDS:
+                    give_back()
+                    self._gave_back = time.monotonic()
             self._after(published)
         except Exception as error:
             self.metrics.count("rca_engine_errors_total")
@@ -202,7 +207,6 @@ class EngineThread:
             self.save_failing = True
             return
         self.save_failing = False
-        give_back()
         seconds = time.monotonic() - self._saved_at
         self.metrics.set("rca_state_save_timestamp_seconds", self.clock_ns() / SECOND_NS)
         self.metrics.set("rca_state_size_bytes", size)

