@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.trace_columns import Fault, evidence, shop
 
 
@@ -21,3 +23,23 @@ def test_what_does_not_slow_requests_down_is_not_user_visible() -> None:
     found = evidence(shop(720, lambda second: Fault(skips=second >= 600)), 600, 720)
     assert any(piece.z >= 4 for piece in found)
     assert not any(piece.user_visible for piece in found if piece.family == "flow")
+
+
+@pytest.mark.parametrize(
+    ("fault", "visible"),
+    [
+        (Fault(silent=True, breaks=True, spreads=True), True),
+        (Fault(silent=True, breaks=True), False),  # cart copes
+        (Fault(silent=True, breaks=True, spreads=True, again=True), False),  # web asks once more, and is answered
+    ],
+)
+def test_calls_that_a_silent_service_leaves_failing_up_to_the_entry_are_user_visible(fault: Fault, visible: bool) -> None:
+    found = evidence(shop(720, lambda second: fault if second >= 600 else Fault()), 600, 720)
+    charged = [piece for piece in found if piece.service == "stock" and piece.family == "error" and piece.z >= 4]
+    assert [piece.user_visible for piece in charged] == [visible]
+
+
+def test_a_failure_that_comes_to_hardly_any_request_is_not_user_visible() -> None:
+    found = evidence(shop(720, lambda second: Fault(fails=second >= 600, breaks=second >= 600, spreads=second == 650)), 600, 720)
+    charged = [piece for piece in found if piece.service == "stock" and piece.family == "error" and piece.z >= 4]
+    assert [piece.user_visible for piece in charged] == [False]

@@ -85,6 +85,8 @@ class Fault:
     without: bool = False  # the shop no longer calls the stock service
     silent: bool = False  # the stock service sends nothing, and nobody answers who calls it
     breaks: bool = False  # the span that carries the call to the stock service ends with an error
+    spreads: bool = False  # so do cart, and the span of web that carries the call to cart; web answers all the same
+    again: bool = False  # web calls cart once more, and that call succeeds
     requests: int = 1  # a second
 
 
@@ -110,8 +112,13 @@ def _request(records: Records, number: int, start: float, fault: Fault, rng: np.
     total = {"stock": work + 3, "cart": work + gap + 8, "web": work + gap + 14}
     trace, error = {"trace_lo": number}, int(Status.ERROR)
     records.span("web", "GET /", start, total["web"], span=root, kind=int(SpanKind.SERVER), **trace)
-    records.span("web", "GET", start + 0.001, total["cart"] + 2, span=to_cart, parent=root, kind=int(SpanKind.CLIENT), **trace)
-    records.span("cart", "GET /cart", start + 0.002, total["cart"], span=cart, parent=to_cart, kind=int(SpanKind.SERVER), **trace)
+    spread = error if fault.spreads else 0
+    call = {"parent": root, "kind": int(SpanKind.CLIENT)}
+    records.span("web", "GET", start + 0.001, total["cart"] + 2, span=to_cart, status=spread, **call, **trace)
+    server = {"span": cart, "parent": to_cart, "kind": int(SpanKind.SERVER), "status": spread}
+    records.span("cart", "GET /cart", start + 0.002, total["cart"], **server, **trace)
+    if fault.again:
+        records.span("web", "GET", start + 0.01, total["cart"] + 2, span=next(ids), **call, **trace)
     records.log("cart", "Cart#10 opening", start + 0.003, span=cart, **trace)
     if fault.without:
         return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.evidence.felt import comes_to_users
 from engine.evidence.flow import Own, Steps
 from engine.evidence.names import LOWEST_Z, Names, loudest, percent
 from engine.evidence.unanswered import Unanswered
@@ -19,6 +20,7 @@ from engine.take.logs import LogCounts
 from engine.windows import EVENT_BITS, SLOT_EVENT, SPAN_EVENT, Codes, Part, Spans, View
 
 PASSED_ON = 0.3  # of an error that names another service
+FELT_SHARE = 0.1  # of an operation's failing spans: a single one that comes to a user is an accident
 EVENT = (1 << EVENT_BITS) - 1
 _FAILED = EventKind.END_ERROR << KIND_SHIFT
 TERMS = 300  # of the continued fraction; it needs about sqrt(n)
@@ -106,7 +108,7 @@ def errors(view: View, shares: Shares, codes: Codes, names: Names, steps: Steps)
             "share",
             f"{name} failed by itself in {said}",
             example.part.trace_id(example.row),
-            user_visible=any(found.visible for found in failed),
+            user_visible=any(found.visible for found in failed) or sum(found.come for found in failed) >= FELT_SHARE * hits[code],
         )
         pieces.append(piece)
         passed: dict[int, float] = {}
@@ -124,6 +126,7 @@ class _Failures(NamedTuple):
 
     own: float  # sum over them
     visible: bool  # one is in a trace whose root failed
+    come: int  # how many come to users without that (`felt.comes_to_users`)
     earliest_ns: int
     part: Part
     row: int  # of the earliest
@@ -143,6 +146,7 @@ def _failures(own: Own, failing: Bool, unanswered: Unanswered) -> dict[int, _Fai
     failed_roots[spans.trace[part.now & spans.root & spans.failed]] = True
     mine = own.of(rows)
     visible = np.logical_or.reduceat(failed_roots[spans.trace[rows]], first)
+    felt = np.add.reduceat(comes_to_users(spans, rows.astype(np.int64)).astype(np.int64), first)
     charged: dict[int, list[tuple[int, float]]] = {}
     gone, silent = (column[rows] for column in unanswered.spans(part))
     if spans.passes_on_error[rows].any() or (gone >= 0).any():
@@ -158,11 +162,14 @@ def _failures(own: Own, failing: Bool, unanswered: Unanswered) -> dict[int, _Fai
         outcome[first].tolist(),
         np.add.reduceat(mine, first).tolist(),
         visible.tolist(),
+        felt.tolist(),
         spans.time_ns[rows[first]].tolist(),
         rows[first].tolist(),
         strict=True,
     )
-    return {code: _Failures(total, seen, time_ns, part, row, charged.get(code, [])) for code, total, seen, time_ns, row in found}
+    return {
+        code: _Failures(total, seen, come, time_ns, part, row, charged.get(code, [])) for code, total, seen, come, time_ns, row in found
+    }
 
 
 def _callees(spans: Spans) -> I64:

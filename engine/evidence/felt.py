@@ -1,4 +1,4 @@
-"""What users feel: requests from outside that take longer than usual, and which deviations lie on their way.
+"""What users feel: requests from outside that take longer than usual, which deviations lie on their way, and which failures come to them.
 
 shift = mean ln(1 + ms) of root spans of an operation, less usual (`engine.normal.levels`);  felt where shift / sqrt(variance) >= 1,
 which is a factor of 1.4 and more where there is history
@@ -15,9 +15,9 @@ import numpy as np
 
 from engine.evidence.names import NOTABLE_Z, Names, loudest, milliseconds
 from engine.normal.levels import Shift
-from engine.records import Evidence, Family
+from engine.records import I64, Bool, Evidence, Family
 from engine.take.joined import KIND_SHIFT
-from engine.windows import ROOT, Codes, View
+from engine.windows import ROOT, Codes, Spans, View
 
 LEAST = 1.0
 EXPLAINED = 0.9
@@ -75,3 +75,37 @@ def _on_way(view: View, key: int, names: Names) -> set[str]:
         on_way[spans.trace[rows[part.now[rows]]]] = True
         services.update(np.flatnonzero(np.bincount(spans.service[part.now & on_way[spans.trace]])).tolist())
     return {names.service(code) for code in sorted(services)}
+
+
+def comes_to_users(spans: Spans, rows: I64) -> Bool:
+    """Which of some failed spans users feel: the failure goes up, caller by caller, to the service that answers a request from outside.
+
+    What it answers then lacks what it asked for, with an error of its own or without one. A call that was made again and succeeded is not
+    felt: of the calls of one operation in one span the last one counts. [rows]
+    """
+    top, above = rows, spans.parent[rows].astype(np.int64)
+    while (goes := (above >= 0) & spans.failed[above]).any():
+        top = np.where(goes, above, top)
+        above = spans.parent[top].astype(np.int64)
+    first, here = top, np.ones(len(top), bool)
+    while ((above := spans.parent[first].astype(np.int64)) >= 0).any():
+        first = np.where(above >= 0, above, first)
+        here &= spans.service[first] == spans.service[top]
+    here &= spans.root[first] & spans.entry[first]
+    here[here] = ~_made_good(spans, top[here])
+    return here
+
+
+def _made_good(spans: Spans, rows: I64) -> Bool:
+    """True for spans after which their parent did the same again without failing. [rows]"""
+    asks = np.zeros(len(spans) + 1, bool)  # the last one: of spans without a parent
+    asks[spans.parent[rows]] = True
+    asks[-1] = False
+    siblings = np.flatnonzero(asks[spans.parent])
+    key = spans.parent.astype(np.int64) << 32 | (spans.operation.astype(np.int64) & 0xFFFFFFFF)
+    siblings = siblings[np.lexsort((spans.time_ns[siblings], key[siblings]))]
+    last = np.searchsorted(key[siblings], key[rows], side="right") - 1
+    good = np.zeros(len(rows), bool)
+    called = spans.parent[rows] >= 0
+    good[called] = ~spans.failed[siblings[last[called]]]
+    return good
