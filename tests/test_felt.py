@@ -25,6 +25,15 @@ def test_what_does_not_slow_requests_down_is_not_user_visible() -> None:
     assert not any(piece.user_visible for piece in found if piece.family == "flow")
 
 
+@pytest.mark.parametrize(("work", "visible"), [(300, True), (5, False)])
+def test_requests_that_pass_a_slow_service_feel_it_where_all_ways_in_are_one_and_most_are_quick(work: float, visible: bool) -> None:
+    found = evidence(shop(720, lambda second: Fault(work=work if second >= 600 else 0, others=9)), 600, 720)
+    assert not [piece for piece in found if piece.subject == "requests for GET /"]
+    slow = [piece for piece in found if piece.service == "stock" and piece.family == "self_time"]
+    assert slow
+    assert {piece.user_visible for piece in slow} == {visible}
+
+
 @pytest.mark.parametrize(
     ("fault", "visible"),
     [

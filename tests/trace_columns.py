@@ -87,6 +87,7 @@ class Fault:
     breaks: bool = False  # the span that carries the call to the stock service ends with an error
     spreads: bool = False  # so do cart, and the span of web that carries the call to cart; web answers all the same
     again: bool = False  # web calls cart once more, and that call succeeds
+    others: int = 0  # requests a second that take the same way in and need no more than web
     requests: int = 1  # a second
 
 
@@ -99,6 +100,10 @@ def shop(seconds: int, fault: Callable[[int], Fault] = lambda _: Fault(), seed: 
         for _ in range(now.requests):
             number += 1
             _request(records, number, second + float(rng.uniform(0, 0.5)), now, rng)
+        for _ in range(now.others):
+            number += 1
+            begins, took = second + float(rng.uniform(0, 0.5)), 24 * float(rng.lognormal(0, 0.1))
+            records.span("web", "GET /", begins, took, span=number * 100, kind=int(SpanKind.SERVER), trace_lo=number)
     return records
 
 

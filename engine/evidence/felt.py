@@ -4,6 +4,11 @@ shift = mean ln(1 + ms) of root spans of an operation, less usual (`engine.norma
 which is a factor of 1.4 and more where there is history
 Z     = shift / sqrt(variance) * (1 - .9 clip((z - 1) / 4, 0, 1)), z the loudest evidence on the way: it explains a total
             that it is part of
+
+Operations of entries are coarse where one route takes all requests. So the requests that pass a slow service are looked at, too:
+
+factor = exp mean ln(T / (T - e)) over them; T time of the request, e what its spans of that service and calls into it or out of it took
+         more than usual;  felt from 1.4 on
 """
 
 from __future__ import annotations
@@ -15,24 +20,33 @@ import numpy as np
 
 from engine.evidence.names import NOTABLE_Z, Names, loudest, milliseconds
 from engine.normal.levels import Shift
-from engine.records import I64, Bool, Evidence, Family
-from engine.take.joined import KIND_SHIFT
-from engine.windows import ROOT, Codes, Spans, View
+from engine.records import F64, I64, Bool, Evidence, Family
+from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT
+from engine.windows import EDGE, ROOT, SELF, Codes, Part, Spans, View
 
 LEAST = 1.0
 EXPLAINED = 0.9
+FACTOR = 1.4
+FEW = 3  # requests: fewer are an accident
+TIMES = frozenset({Family.GAP, Family.SELF_TIME})
+LEFT = 0.01  # of a request's time, at least, is not in excess: one that took a minute for nothing weighs no more than ln 100
+SERVICE = (1 << SERVICE_SHIFT) - 1
 
 
 def felt(view: View, shifts: Shift, codes: Codes, names: Names, found: Sequence[Evidence]) -> list[Evidence]:
     """`found` with what users feel marked, and evidence of the requests from outside that are slow: for ranking, never to open.
 
-    Marked are pieces of at least Z = 2 about services whose spans are in traces of such requests. `shifts`: of the view's values.
+    Marked are pieces of at least Z = 2 about services whose spans are in traces of such requests, and times of services that make the
+    requests which pass them slow. `shifts`: of the view's values.
     """
     window = view.values
-    z = np.where(codes.values.keys[window.key] >> KIND_SHIFT == ROOT, shifts.shift / np.sqrt(shifts.variance), 0.0)
-    slow = np.flatnonzero(np.nan_to_num(z) >= LEAST)
+    every = np.nan_to_num(shifts.shift / np.sqrt(shifts.variance))
+    slowing = {names.service(code) for code in _slowing(view, shifts, codes, window.key, every)}
+    found = [replace(each, user_visible=True) if each.family in TIMES and each.service in slowing else each for each in found]
+    z = np.where(codes.values.keys[window.key] >> KIND_SHIFT == ROOT, every, 0.0)
+    slow = np.flatnonzero(z >= LEAST)
     if not len(slow):
-        return list(found)
+        return found
     services: set[str] = set()
     pieces = []
     for place in slow.tolist():
@@ -75,6 +89,44 @@ def _on_way(view: View, key: int, names: Names) -> set[str]:
         on_way[spans.trace[rows[part.now[rows]]]] = True
         services.update(np.flatnonzero(np.bincount(spans.service[part.now & on_way[spans.trace]])).tolist())
     return {names.service(code) for code in sorted(services)}
+
+
+def _slowing(view: View, shifts: Shift, codes: Codes, keys: I64, z: F64) -> set[int]:
+    """Services without whose excess the requests that pass them would have been shorter by `FACTOR`."""
+    kind, payload = codes.values.keys[keys] >> KIND_SHIFT, codes.values.keys[keys] & ((1 << KIND_SHIFT) - 1)
+    slow = (z >= NOTABLE_Z) & np.isin(kind, [EDGE, SELF])
+    if not slow.any():
+        return set()
+    usual = np.full(len(codes.values.keys), np.nan)
+    usual[keys[slow]] = np.expm1(shifts.usual[slow])
+    of: dict[int, list[int]] = {}
+    for key, what, load in zip(keys[slow].tolist(), kind[slow].tolist(), payload[slow].tolist(), strict=True):
+        ends = (load >> SERVICE_SHIFT, load & SERVICE) if what == EDGE else (int(codes.operations.keys[load]) >> SERVICE_SHIFT,)
+        for service in ends:
+            of.setdefault(service, []).append(key)
+    found = set()
+    for service, mine in of.items():
+        wanted = np.zeros(len(usual), bool)
+        wanted[mine] = True
+        logs = np.concatenate([_shares_of_requests(part, wanted, usual, codes) for part in view.parts])
+        if len(logs) >= FEW and logs.mean() >= np.log(FACTOR):
+            found.add(service)
+    return found
+
+
+def _shares_of_requests(part: Part, wanted: Bool, usual: F64, codes: Codes) -> F64:
+    """ln(T / (T - e)) of each request from outside with a value of a wanted key; what ends after the request is no part of it."""
+    spans = part.spans
+    trace, milliseconds_of = spans.trace[spans.value_span], np.expm1(spans.value.astype(np.float64))
+    whole = np.flatnonzero(codes.values.keys[spans.value_key] >> KIND_SHIFT == ROOT)
+    total, ends = np.zeros(len(spans.trace_hi)), np.zeros(len(spans.trace_hi), np.int64)
+    total[trace[whole]], ends[trace[whole]] = milliseconds_of[whole], spans.time_ns[spans.value_span[whole]]
+    rows = np.flatnonzero(wanted[spans.value_key] & part.now[spans.value_span])
+    rows = rows[spans.time_ns[spans.value_span[rows]] <= ends[trace[rows]]]
+    more = np.bincount(trace[rows], weights=milliseconds_of[rows] - usual[spans.value_key[rows]], minlength=len(total))
+    passed = np.flatnonzero((np.bincount(trace[rows], minlength=len(total)) > 0) & (total > 0))
+    logs: F64 = -np.log(np.clip(1 - more[passed] / total[passed], LEFT, 1.0))
+    return logs
 
 
 def comes_to_users(spans: Spans, rows: I64) -> Bool:
