@@ -24,7 +24,7 @@ from engine.judge.incident import Incidents
 from engine.judge.resume import resume
 from engine.normal.days import Days
 from engine.normal.learn import TrainedModel, TrainingJob, train
-from engine.records import MINUTE_NS, Batch, ConfigChange, Evidence, Family, Finding, Incident, Snapshot, Window
+from engine.records import HOUR_NS, MINUTE_NS, Batch, ConfigChange, Evidence, Family, Finding, Incident, Snapshot, Window
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.changes import Changes
@@ -64,6 +64,7 @@ class Engine:
         self._latest = Latest(self.series, self.days, settings)
         self._silent: list[Evidence] = []  # of the last whole minutes
         self._learnt: tuple[int, list[tuple[int, int]]] | None = None  # end of the last window, and what was abnormal
+        self._hurried = 0  # times that windows closed for want of room
         self._anomalies: Counter[tuple[str, str]] = Counter()
         self._ahead: tuple[Window, int | None, SeriesStore, Texts] | None = None  # what explanations read: with what still waits
 
@@ -74,10 +75,15 @@ class Engine:
         self.inbox.put(batch)
         self.rows_left = self.rows.arrive(batch) if self.settings.rows and self.settings.live else None
         closed_ns = self.inbox.window_end_ns
-        published = self._close(self.clocks.advance(received_unix_ns))
+        published = self._close(self.clocks.advance(received_unix_ns)) + self._make_room(received_unix_ns)
         if self.settings.live and closed_ns == self.inbox.window_end_ns:
             self.rows.work(PIECE)
         return published
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for items until `advance` can close the window that is still open; refuse senders till then."""
+        return self.inbox.full
 
     def rest(self) -> None:
         """Nothing waits to be observed: do what waits for that. Rows of the last batches are scored."""
@@ -86,7 +92,7 @@ class Engine:
 
     def advance(self, received_unix_ns: int) -> list[Incident]:
         """As `observe` when nothing came for a while: time goes on."""
-        return self._close(self.clocks.idle(received_unix_ns))
+        return self._close(self.clocks.idle(received_unix_ns)) + self._make_room(received_unix_ns)
 
     def finish(self) -> list[Incident]:
         """Close all windows: the end of a recording."""
@@ -171,11 +177,23 @@ class Engine:
         resume(self.incidents, published)
         self._publish(self.inbox.window_end_ns or 0, [])
 
-    def _close(self, watermark_ns: int | None) -> list[Incident]:
+    def _close(self, watermark_ns: int | None, ahead_ns: int = HOUR_NS) -> list[Incident]:
         published: list[Incident] = []
         if watermark_ns is not None:
-            for window in self.inbox.windows(watermark_ns):
+            for window in self.inbox.windows(watermark_ns, ahead_ns):
                 published += self._step(window)
+        return published
+
+    def _make_room(self, received_unix_ns: int) -> list[Incident]:
+        """Where more items wait than may, close windows before all senders could be waited for: the late join later windows.
+
+        What a wrong clock dates ahead does not hold the room either.
+        """
+        if not self.inbox.full:
+            return []
+        closed_ns = self.inbox.window_end_ns
+        published = self._close(self.clocks.hurry(received_unix_ns), self.settings.ahead_ns)
+        self._hurried += closed_ns != self.inbox.window_end_ns
         return published
 
     def _step(self, window: Window) -> list[Incident]:
@@ -268,6 +286,7 @@ class Engine:
                     for (source, what), count in sorted(self.rows.counts().items())
                     if count and what != "indexed"  # which may fall
                 ),
+                ("rca_engine_hurried_total", (), float(self._hurried)),
                 *(("rca_traces_share_ratio", (("place", place),), share) for place, share in self.traces.shares(now_ns).items()),
             ),
             dropped=tuple((what, reason, float(count)) for (what, reason), count in sorted(dropped.items()) if count),

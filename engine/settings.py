@@ -17,6 +17,7 @@ class EngineSettings:
     lateness_ns: int = 10 * SECOND_NS  # watermark = earliest clock less this
     source_silent_ns: int = 30 * SECOND_NS  # received time after which a silent source no longer holds the watermark
     too_late_ns: int = 10 * MINUTE_NS  # items this far behind the watermark are dropped
+    waiting_items: int = 3_000_000  # spans, logs and points that wait for their window, some 80 bytes each; then windows close sooner
     ahead_ns: int = 60 * SECOND_NS  # live only: items this far ahead of received time move no clock
     quarantine_ns: int = 10 * MINUTE_NS  # a block is learned this long after it closed, unless an incident covers it
     keep_ns: int = 60 * MINUTE_NS  # windows kept for explaining

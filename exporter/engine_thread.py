@@ -96,7 +96,7 @@ class EngineThread:
                 self._answer(work)
             elif isinstance(work, Dismissal):
                 self._dismiss(work)
-            elif now - heard >= SILENT_SECONDS and now - stepped >= STEP_SECONDS:
+            elif self.engine.full or (now - heard >= SILENT_SECONDS and now - stepped >= STEP_SECONDS):
                 stepped = now
                 self._guarded(partial(self.engine.advance, self.clock_ns()))
             elif self.engine.rows_left:

@@ -54,12 +54,13 @@ class BoundedIntake:
         hints: Hints,
         metrics: Metrics,
         watermark_ns: Callable[[], int],
+        full: Callable[[], bool],
         clock_ns: Callable[[], int] = time.time_ns,
         changed: Callable[[Sequence[ConfigChange]], None] = lambda changes: None,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.store, self.hints, self.metrics = store, hints, metrics
-        self.watermark_ns, self.clock_ns, self.changed = watermark_ns, clock_ns, changed
+        self.watermark_ns, self.full, self.clock_ns, self.changed = watermark_ns, full, clock_ns, changed
         self.draining = False
         self._in_flight = 0
         self._waiting: deque[Work] = deque()
@@ -68,10 +69,10 @@ class BoundedIntake:
     # ------------------------------------------------------------ receivers
 
     def reserve(self, size_bytes: int) -> bool:
-        """Room for a request of so many bytes; False: full or draining, the sender should retry."""
+        """Room for a request of so many bytes; False: full, here or in the engine, or draining; the sender should retry."""
         with self._state:
             # one request always fits, else a large one would never be taken
-            if self.draining or (self._in_flight and self._in_flight + size_bytes > self.limit_bytes):
+            if self.draining or self.full() or (self._in_flight and self._in_flight + size_bytes > self.limit_bytes):
                 return False
             self._in_flight += size_bytes
             return True

@@ -78,6 +78,7 @@ class Service:
             hints=self.hints,
             metrics=self.metrics,
             watermark_ns=lambda: self.snapshot.watermark_ns,
+            full=lambda: self.engine.full,
             changed=self._changed,
         )
         self.metrics.set("rca_receiver_in_flight_limit_bytes", self.intake.limit_bytes)

@@ -286,6 +286,7 @@ def an_intake(folder: Path, limit_bytes: int = 1000) -> BoundedIntake:
         hints=Hints(Resources()),
         metrics=Metrics(),
         watermark_ns=lambda: 0,
+        full=lambda: False,
         clock_ns=lambda: NOW_NS,
     )
 

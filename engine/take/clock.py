@@ -2,7 +2,8 @@
 
     lead(s)    = clock(s) + max(0, now - heard(s) - grace)     clock: latest event time; now, heard: received time
     reference  = median of lead(s) over sources heard in the last 30 s
-    watermark  = min of lead(s) over those of them within 10 minutes of the reference, less the lateness
+    watermark  = min of lead(s) over those of them within 10 minutes of the reference, less the lateness, or
+                 the reference, lateness or not, while more items wait than may
 
 A source that falls silent holds the others for `grace` only, one whose clock is wrong by more than 10 minutes never does.
 (Akidau et al., The Dataflow Model, VLDB 2015, for watermarks.)
@@ -51,11 +52,18 @@ class Clocks:
 
     def idle(self, received_ns: int) -> int | None:
         """The watermark when nothing at all came for a while: time goes on with received time from the latest clock that held."""
+        return self._running(received_ns, self.settings.lateness_ns)
+
+    def hurry(self, received_ns: int) -> int | None:
+        """The watermark where there is no room to wait for late items and slow sources: as `idle`, and no lateness."""
+        return self._running(received_ns, 0)
+
+    def _running(self, received_ns: int, lateness_ns: int) -> int | None:
         if not self._clock:
             return None
         since = max(self._heard.values()) - self.settings.source_silent_ns
         lead = [clock + received_ns - self._heard[source] for source, clock in self._clock.items() if self._heard[source] >= since]
-        self._raise_to(int(statistics.median(lead)) - self.settings.lateness_ns)
+        self._raise_to(int(statistics.median(lead)) - lateness_ns)
         return self.watermark_ns
 
     def _raise_to(self, time_ns: int) -> None:

@@ -36,8 +36,6 @@ from engine.take.columns import concat, cut, empty, link_rows, select, shift_bou
 KINDS = ("spans", "logs", "points")
 _SIGN = np.uint64(1 << 63)  # with it turned, unsigned numbers order as signed ones
 
-#: More items than this never wait: what comes then is dropped and counted.
-LIMIT_ITEMS = 2_000_000
 #: Windows without items follow the last item for this long.
 TAIL_NS = 200 * SECOND_NS
 
@@ -95,6 +93,11 @@ class Inbox:
         """Latest time of the items that wait, None without any."""
         return max((part.latest_ns for parts in self._parts.values() for part in parts), default=None)
 
+    @property
+    def full(self) -> bool:
+        """Whether more items wait than may: windows have to close now, or senders to wait."""
+        return self.items > self.settings.waiting_items
+
     def resume(self, window_end_ns: int) -> None:
         """Go on behind a window of an earlier life."""
         if window_end_ns:
@@ -104,9 +107,6 @@ class Inbox:
         """Keep a batch until the watermark passes its items. Raises: RuntimeError for columns of unequal length; nothing is kept then."""
         batch.check_whole()
         size = sum(len(columns.time_ns) for columns in (batch.spans, batch.logs, batch.points) if columns is not None)
-        if self.items + size > LIMIT_ITEMS:
-            self.dropped["items", "inbox_full"] += size
-            return
         self._pending = None
         self.items += size
         self._changes.extend(batch.changes)
@@ -118,13 +118,16 @@ class Inbox:
             self._parts["points"].append(_Part.of(shift_bounds(batch.points, len(self._bounds))))
             self._bounds.extend(batch.bounds)
 
-    def windows(self, watermark_ns: int) -> Iterator[Window]:
-        """Windows of `window_ns` that the watermark has passed, oldest first; stretches without items are left out."""
+    def windows(self, watermark_ns: int, ahead_ns: int = HOUR_NS) -> Iterator[Window]:
+        """Windows of `window_ns` that the watermark has passed, oldest first; stretches without items are left out.
+
+        Items more than `ahead_ns` ahead of it are dropped.
+        """
         step = self.settings.window_ns
         limit = watermark_ns // step * step
         if self._window_end_ns is not None and limit <= self._window_end_ns:
             return
-        done = self._split(limit)
+        done = self._split(limit, limit + ahead_ns)
         if self._window_end_ns is None:
             first = _first_time(done)
             self._window_end_ns = limit if first is None else first // step * step
@@ -136,10 +139,9 @@ class Inbox:
             self._pending = self._sorted(self._parts, tuple(self._changes))
         return self._pending
 
-    def _split(self, limit_ns: int) -> Window:
-        """Take the items before `limit_ns` out; what is too old, or stays far ahead, is dropped."""
+    def _split(self, limit_ns: int, newest: int) -> Window:
+        """Take the items before `limit_ns` out; what is too old, or later than `newest`, is dropped."""
         oldest = (self._window_end_ns or 0) - self.settings.too_late_ns
-        newest = limit_ns + HOUR_NS
         now: dict[str, list[_Part]] = {kind: [] for kind in KINDS}
         later: dict[str, list[_Part]] = {kind: [] for kind in KINDS}
         for kind, parts in self._parts.items():
