@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, strings: Strings, resources: Resources, settings: EngineSettings) -> None:
         self.settings = settings
         self.strings, self.resources = strings, resources
-        self.clocks = Clocks(settings)
+        self.clocks = Clocks(resources, settings)
         self.inbox = Inbox(resources, settings)
         self.presence = Presence(resources)
         self.changes = Changes(resources, settings)
@@ -70,8 +70,11 @@ class Engine:
 
     def observe(self, batch: Batch, received_unix_ns: int) -> list[Incident]:
         """Take a batch; transitions of incidents in the windows that the watermark passed because of it."""
-        for source, latest_ns in _latest_by_source(batch, self.resources):
-            self.clocks.hear(source, latest_ns, received_unix_ns)
+        for columns in (batch.spans, batch.logs, batch.points):
+            if columns is not None and len(columns.time_ns):
+                _, newest = kernels.bounds(columns.resource, columns.time_ns, len(self.resources))
+                codes = np.flatnonzero(newest > np.iinfo(np.int64).min)
+                self.clocks.hear(codes, newest[codes], received_unix_ns)
         self.inbox.put(batch)
         self.rows_left = self.rows.arrive(batch) if self.settings.rows and self.settings.live else None
         closed_ns = self.inbox.window_end_ns
@@ -300,17 +303,3 @@ def _is_empty(window: Window) -> bool:
 def _has_spans(evidence: list[Evidence]) -> bool:
     """Whether spans told of latencies: then the series' aggregates of them are not asked."""
     return any(item.family in TRACE_FAMILIES for item in evidence)
-
-
-def _latest_by_source(batch: Batch, resources: Resources) -> list[tuple[str, int]]:
-    """Latest event time of each source in a batch."""
-    latest: dict[str, int] = {}
-    for columns in (batch.spans, batch.logs, batch.points):
-        if columns is None or not len(columns.time_ns):
-            continue
-        _, newest = kernels.bounds(columns.resource, columns.time_ns, len(resources))
-        for code in np.flatnonzero(newest > np.iinfo(np.int64).min).tolist():
-            resource, time_ns = resources[code], int(newest[code])
-            source = resource.service or resource.host or resource.instance
-            latest[source] = max(latest.get(source, 0), time_ns)
-    return sorted(latest.items())

@@ -76,24 +76,45 @@ def test_links_follow_their_spans_into_windows() -> None:
     ]
 
 
+def clocks_of(*services: str, live: bool = False) -> Clocks:
+    resources = Resources()
+    for service in services:
+        resources.intern(Resource(service=service))
+    return Clocks(resources, EngineSettings(live=live))
+
+
+def hear(clocks: Clocks, code: int, latest_ns: int, received_ns: int) -> None:
+    clocks.hear(np.array([code]), np.array([latest_ns]), received_ns)
+
+
 def test_clocks_that_are_a_day_off_move_no_watermark() -> None:
-    right, wrong = Clocks(EngineSettings(live=True)), Clocks(EngineSettings(live=True))
+    names = [f"s{number}" for number in range(48)]
+    right, wrong = clocks_of(*names, live=True), clocks_of(*names, "ahead", "behind", live=True)
     for second in range(0, 120, 2):
         now = START_NS + second * SECOND_NS
         for number in range(48):
-            right.hear(f"s{number}", now, now)
-            wrong.hear(f"s{number}", now, now)
-        wrong.hear("ahead", now + DAY_NS, now)
-        wrong.hear("behind", now - DAY_NS, now)
+            hear(right, 1 + number, now, now)
+            hear(wrong, 1 + number, now, now)
+        hear(wrong, 49, now + DAY_NS, now)
+        hear(wrong, 50, now - DAY_NS, now)
         assert right.advance(now) == wrong.advance(now) == now - 10 * SECOND_NS
 
 
 def test_a_silent_source_holds_the_others_for_the_grace_only() -> None:
-    clocks = Clocks(EngineSettings())
-    clocks.hear("quiet", START_NS, START_NS)
+    clocks = clocks_of("quiet", "busy")
+    hear(clocks, 1, START_NS, START_NS)
     now = START_NS + 25 * SECOND_NS
-    clocks.hear("busy", now, now)
+    hear(clocks, 2, now, now)
     assert clocks.advance(now) == now - 20 * SECOND_NS
+
+
+def test_instances_of_a_service_share_a_clock() -> None:
+    resources = Resources()
+    codes = [resources.intern(Resource(service="cart", instance=instance)) for instance in "ab"]
+    clocks = Clocks(resources, EngineSettings())
+    now = START_NS + 25 * SECOND_NS
+    clocks.hear(np.array(codes), np.array([START_NS, now]), now)
+    assert clocks.advance(now) == now - 10 * SECOND_NS
 
 
 @settings(max_examples=60, deadline=None)
