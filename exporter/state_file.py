@@ -72,6 +72,8 @@ def load(path: Path) -> dict[str, Any] | None:
 
 
 def _packed(value: Any, at: str, arrays: Arrays) -> Any:
+    if value is None or isinstance(value, str | int | float | bool):  # most are
+        return value
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError(f"{at}: an array of objects cannot be saved without pickle")
@@ -80,15 +82,13 @@ def _packed(value: Any, at: str, arrays: Arrays) -> Any:
         return {ARRAY: name}
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, list | tuple):
+        return [_packed(item, f"{at}[{index}]", arrays) for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{at}: keys must be texts, however: {key!r}")
         return {key: _packed(item, f"{at}.{key}", arrays) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_packed(item, f"{at}[{index}]", arrays) for index, item in enumerate(value)]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
     raise TypeError(f"{at}: a {type(value).__name__} cannot be saved")
 
 
