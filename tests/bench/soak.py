@@ -1,6 +1,6 @@
 """Twenty minutes at half load: memory, queue and latency over time. `make soak`.
 
-    python -m tests.bench.soak [--minutes 20] [--rate 15000] [--report docs/performance-soak.md]
+    python -m tests.bench.soak [--minutes 20] [--rate 15000] [--unseen 0.005] [--report docs/performance-soak.md]
 
 Half load: half of the 30,000 spans a second that `make bench` paces event time by; here event time goes at the pace of wall time, so
 that windows close as they do in production. Latency: from a request's first byte sent to its answer, 99 % of each ten seconds.
@@ -81,11 +81,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=PACE / 2, help="spans a second (default: %(default)g)")
+    parser.add_argument("--unseen", type=float, default=0.005, help="share of spans that nothing came before (default: %(default)g)")
     parser.add_argument("--report", type=Path, help="Markdown to write, with the picture beside it")
     args = parser.parse_args()
     lived = past.lived(SERVICES, time.time_ns() - 6 * HOUR_NS)
     with tempfile.TemporaryDirectory() as name, with_past(Path(name), lived, "soak") as (server, serving):
-        half = SpanTraffic(Settings(spans_a_second=args.rate, spans_a_request=REQUEST_SPANS, start_ns=lived.end_ns, seed=3))
+        half = SpanTraffic(
+            Settings(spans_a_second=args.rate, odd_share=args.unseen, spans_a_request=REQUEST_SPANS, start_ns=lived.end_ns, seed=3)
+        )
         watch, before, refused = Watch(server.pid, Scrape, serving), cpu_seconds(server.pid), 0
         with Sender(server.target, half.method, took=watch.timed) as sender:
             sent = sender.send(numbers(60 * args.minutes), half.request, half.items, a_second=args.rate / half.items)
@@ -94,7 +97,7 @@ def main() -> int:
         used = cpu_seconds(server.pid) - before
         lost = Scrape(serving).dropped()
     facts = [
-        f"{args.rate:,.0f} spans a second for {args.minutes:g} minutes, {half.items} a request.",
+        f"{args.rate:,.0f} spans a second for {args.minutes:g} minutes, {half.items} a request, {args.unseen:.1%} of them unseen.",
         f"{sent.items:,} spans, {1e6 * used / sent.items:.2f} us of CPU a span, {refused} requests refused; dropped {lost or 'nothing'}.",
     ]
     print("\n".join(facts))
