@@ -269,6 +269,7 @@ class Family(StrEnum):
     RATE = "rate"
     ABSENCE = "absence"
     METRIC = "metric"
+    LEVEL = "level"
     ROW = "row"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.evidence.creep import creep_evidence
 from engine.evidence.edge_gauge import edge_gauge_evidence, stopped_evidence
+from engine.evidence.level import level_evidence
 from engine.evidence.metric import ExcessFlow, excess_evidence, excess_flow
 from engine.evidence.resource import utilisation_evidence
 from engine.normal.days import Days
@@ -28,7 +29,8 @@ def series_evidence(
     if spans:
         return found, None
     flow = excess_flow(store, edges, start_ns, end_ns)
-    return [*found, *edge_gauge_evidence(store, start_ns, end_ns), *excess_evidence(flow, start_ns, end_ns)], flow
+    found += [*edge_gauge_evidence(store, start_ns, end_ns), *level_evidence(store, edges, start_ns, end_ns)]
+    return [*found, *excess_evidence(flow, start_ns, end_ns)], flow
 
 
 class Latest:

@@ -70,17 +70,25 @@ def latency_z(x: F64, normal: Bool, rows: Bool) -> F64:
     today's level. Args: x float64 [rows], NaN where not reported.
     """
     z, y = np.zeros(len(x)), np.log(np.maximum(x, 0.0) + LEAST_SECONDS)
-    past = y[normal & np.isfinite(y)]
-    if len(past) < HISTORY_LEAST:
+    known = level(y, normal, LEAST_SCALE)
+    if known is None:
         return z
-    median = float(np.median(past))
-    mad, upper = MAD_TO_SD * float(np.median(np.abs(past - median))), (float(np.quantile(past, 0.9)) - median) / 1.28
-    scale = max(mad, upper, LEAST_SCALE)
+    median, scale = known
     for at in np.flatnonzero(rows & np.isfinite(y)):
         recent = y[max(0, at - RECENT) : at]
         least = float(np.min(recent[np.isfinite(recent)], initial=median))
         z[at] = max(0.0, (y[at] - least) / scale)
     return z
+
+
+def level(y: F64, normal: Bool, least_scale: float) -> tuple[float, float] | None:
+    """Median and scale, max(1.48 MAD, (90 % quantile - median) / 1.28, least scale), of the normal rows; None with fewer than 5."""
+    past = y[normal & np.isfinite(y)]
+    if len(past) < HISTORY_LEAST:
+        return None
+    median = float(np.median(past))
+    mad, upper = MAD_TO_SD * float(np.median(np.abs(past - median))), (float(np.quantile(past, 0.9)) - median) / 1.28
+    return median, max(mad, upper, least_scale)
 
 
 def failures_z(share: F64, requests: F64, normal: Bool, rows: Bool) -> F64:
@@ -93,14 +101,15 @@ def failures_z(share: F64, requests: F64, normal: Bool, rows: Bool) -> F64:
     count = np.where(requests > 0, requests, UNCOUNTED if not requests.any() else 0.0)
     known = np.isfinite(share) & (count > 0)
     past = normal & known
-    if past.sum() < HISTORY_LEAST:
+    if not past.any():
         return z
     failed = np.where(known, np.nan_to_num(share) * count, 0.0)
     usual = float(failed[past].sum() / count[past].sum())
     r = 2 * (np.sqrt(failed + 0.375) - np.sqrt(count * usual + 0.375))
-    median = float(np.median(r[past]))
-    mad, upper = MAD_TO_SD * float(np.median(np.abs(r[past] - median))), (float(np.quantile(r[past], 0.9)) - median) / 1.28
-    return np.where(rows & known, np.maximum((r - median) / max(mad, upper, 1.0), 0.0), 0.0)
+    usual_r = level(r, past, 1.0)
+    if usual_r is None:
+        return z
+    return np.where(rows & known, np.maximum((r - usual_r[0]) / usual_r[1], 0.0), 0.0)
 
 
 def departures(golden: Golden, at: int, normal: Bool, rows: Bool) -> dict[str, float]:

@@ -24,6 +24,7 @@ REFERENCE_Z: Mapping[Family, float] = {
     Family.ERROR: math.sqrt(24.0),
     Family.ABSENCE: math.sqrt(24.0),
     Family.METRIC: 4.0,
+    Family.LEVEL: 4.0,
     Family.RATE: 6.0,
     Family.ROW: 6.0,
 }
@@ -36,7 +37,7 @@ NEVER_ALONE = frozenset({Family.ROW, Family.RATE})
 OWN_BUDGET = frozenset({Family.METRIC})
 #: A gauge alone harms nobody: these open with a symptom (Z >= 2, of a family of SYMPTOMS) at the service, or when they last 5 minutes.
 NEEDS_SYMPTOM = frozenset({Family.RESOURCE})
-SYMPTOMS = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME, Family.ERROR, Family.METRIC})
+SYMPTOMS = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME, Family.ERROR, Family.METRIC, Family.LEVEL})
 SYMPTOM_Z = 2.0
 LASTING_STEPS = 30
 #: Families where only an increase is bad.

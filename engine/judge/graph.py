@@ -28,6 +28,7 @@ SIGNAL: Mapping[Family, str] = {
     Family.RATE: "traces",
     Family.ABSENCE: "metrics",
     Family.METRIC: "metrics",
+    Family.LEVEL: "metrics",
     Family.ROW: "traces",
 }
 KIND = {"traces": "trace", "logs": "log", "metrics": "metric"}

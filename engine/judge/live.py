@@ -23,7 +23,7 @@ PAGE_AFTER_NS = 30 * SECOND_NS
 PAGE_RATIO = 1.5
 #: Families that are computed anew only when a row of their series comes.
 SLOW = frozenset({Family.METRIC})
-TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC})
+TIMES = frozenset({Family.GAP, Family.SELF_TIME, Family.METRIC, Family.LEVEL})
 
 #: The finding of an incident before it was concluded for the first time.
 NOTHING = Finding(0, 0, 0, (), 0.0, "inconclusive", "unknown", (), (), Attribution("inconclusive", (), 0.0))

@@ -23,7 +23,7 @@ from engine.records import CausalNode, Cause, Evidence, Family, TopologyEdge
 
 SUM_SHARE = 0.001  # breaks ties between services that are equally loud; more of it lets many weak signs outvote one strong
 #: Families whose deviation at a caller may be its callee's: discounted by what the callee shows.
-NOT_EXPLAINED_AWAY = frozenset({Family.ROW, Family.RATE})
+NOT_EXPLAINED_AWAY = frozenset({Family.ROW, Family.RATE, Family.LEVEL})
 DISCOUNT_MOST = 0.7  # the share of a caller's deviation that a callee may explain, as in the gap family
 ALPHA = 0.85  # damping of PageRank (Brin and Page 1998); the published method's
 LEAST_SCORE = 1e-3  # a service without a sign of anything

@@ -43,6 +43,7 @@ WHAT: Mapping[Family, str] = {
     Family.RATE: "gets a different number of requests",
     Family.ABSENCE: "has gone silent",
     Family.METRIC: "is where the extra time or failures arise",
+    Family.LEVEL: "answers more slowly or fails more often",
     Family.ROW: "sends records never seen before",
 }
 
