@@ -191,6 +191,12 @@ def key(metric: str, unit: str, kind: PointType = PointType.GAUGE, **rest: objec
         (key("system.cpu.utilization", "1"), Measure(Role.UTILISATION)),
         (key("system.cpu.utilization", "1", attributes=(("state", "idle"),)), Measure(Role.OTHER)),
         (key("process.memory.usage", "By"), Measure(Role.OTHER)),
+        (key("http_server_requests_seconds", "s", PointType.HISTOGRAM, statistic="p99"), Measure(Role.LATENCY, "p99")),
+        (key("grpc_server_handling_seconds", "s", PointType.HISTOGRAM, statistic="mean"), Measure(Role.LATENCY, "mean")),
+        (key("http_request_duration_seconds_sum", "s/s", PointType.SUM, statistic="rate"), Measure(Role.OTHER)),
+        (key("http_requests_total", "1/s", PointType.SUM, statistic="rate"), Measure(Role.REQUESTS)),
+        (key("http_server_start_time_seconds", "s"), Measure(Role.OTHER)),
+        (key("server_uptime_seconds", "s"), Measure(Role.OTHER)),
     ],
     ids=lambda value: value.metric if isinstance(value, SeriesKey) else "",
 )

@@ -83,6 +83,18 @@ def test_a_histogram_gives_rate_mean_and_quantiles_in_seconds():
     assert values(store, "p99") == [0.199]
 
 
+def test_a_name_says_the_unit_where_none_was_sent():
+    store = taken(
+        [Point(DAY, "http_request_latency_p99_milliseconds", 250), Point(DAY, "cpu_usage_percent", 40), Point(DAY, "waits_ms", 3, unit="s")]
+    )
+    found = {key.metric: (key.unit, store.history(np.array([row]), 0, 1 << 62)[2].round(6).tolist()) for row, key in enumerate(store.keys)}
+    assert found == {
+        "http_request_latency_p99_milliseconds": ("s", [0.25]),
+        "cpu_usage_percent": ("1", [0.4]),
+        "waits_ms": ("s", [3.0]),
+    }
+
+
 def test_a_summary_keeps_the_quantiles_it_was_sent_with():
     kind = {"type": PointType.SUMMARY, "unit": "s", "bounds": (0.5, 0.9)}
     store = taken([Point(DAY + 60 * i, "wait", count=10 + 30 * i, sum=5.0 + 15 * i, counts=(0.4, 0.8), **kind) for i in range(2)])

@@ -30,7 +30,7 @@ from engine.take.ragged import positions
 from engine.take.rings import Rings
 from engine.take.series import NOBODY, SeriesKey, SeriesRows, quantile_name
 from engine.take.summaries import QuantileRows
-from engine.take.units import base_unit
+from engine.take.units import unit_of
 
 QUANTILES = (0.50, 0.95, 0.99)
 #: A series that sent nothing for so long gives its rows to new ones, when they are all taken.
@@ -195,8 +195,11 @@ class SeriesStore:
             self._reported = {key: time for key, time in self._reported.items() if time > self.last_ns - IDLE_NS}
 
     def _factor(self, points: PointColumns, at: I64) -> F64:
-        codes, back = np.unique(points.unit[at], return_inverse=True)
-        factors: F64 = np.array([base_unit(self.strings.text("value", int(code)))[1] for code in codes], np.float64)
+        kinds, back = np.unique(points.metric[at].astype(np.int64) << 32 | points.unit[at], return_inverse=True)
+        text = self.strings.text
+        factors: F64 = np.array(
+            [unit_of(text("value", kind >> 32), text("value", kind & 0xFFFFFFFF))[1] for kind in kinds.tolist()], np.float64
+        )
         return factors[back]
 
     def _find(self, points: PointColumns, bounds: tuple[F64, ...]) -> I64:
@@ -223,7 +226,7 @@ class SeriesStore:
         if self._rows.full(len(statistics)):
             self._sweep()
         metric, unit = self.strings.text("value", int(points.metric[at])), self.strings.text("value", int(points.unit[at]))
-        key = NOBODY._replace(metric=metric, unit=base_unit(unit)[0], type=kind, monotonic=bool(points.flags[at] & POINT_MONOTONIC))
+        key = NOBODY._replace(metric=metric, unit=unit_of(metric, unit)[0], type=kind, monotonic=bool(points.flags[at] & POINT_MONOTONIC))
         first = self._rows.begin(series, int(points.resource[at]), key, statistics)
         self.rings.reserve(len(self.keys))
         self._counters.reserve(len(self.keys))

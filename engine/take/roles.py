@@ -32,13 +32,13 @@ class Measure(NamedTuple):
 
 WORD = re.compile(r"\d+[a-z]+|p\d+(?:\.\d+)?|[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 QUANTILE = re.compile(r"p\d{2,3}(?:\.\d+)?")
-DURATION = frozenset({"duration", "durations", "elapsed", "time"})
+DURATION = frozenset({"duration", "durations", "elapsed", "time", "seconds", "milliseconds"})
 REQUEST = frozenset({"request", "requests", "req", "reqs", "call", "calls", "rpc", "rpcs", "invocation", "invocations", "response",
                      "responses", "transaction", "transactions", "operation", "operations", "http"})  # fmt: skip
-#: Words of what something else took, or of work that no request waits for.
+#: Words of what something else took, of work that no request waits for, and of times that nothing took.
 NOT_SERVED = frozenset({"client", "upstream", "outbound", "db", "database", "disk", "gc", "queue", "pool", "lock", "connection",
                         "connections", "dns", "tls", "replication", "scrape", "export", "exporter", "size", "bytes", "body",
-                        "active", "depth"})  # fmt: skip
+                        "active", "depth", "uptime", "start", "since", "age", "timestamp", "timeout", "interval", "cpu"})  # fmt: skip
 FAILURE = frozenset({"error", "errors", "failure", "failures", "failed", "fault", "faults", "exceptions", "5xx"})
 SUCCESS = frozenset({"availability", "success", "successes", "successful"})
 UTILISATION = frozenset({"utilization", "utilisation"})
@@ -86,7 +86,11 @@ def measure(key: SeriesKey) -> Measure:
     duration = bool("latency" in found or ((found & DURATION and found & (REQUEST | {"server"})) or "span" in " ".join(found)))
     if rate and key.type in BUCKETED:
         return Measure(Role.REQUESTS if duration else Role.OTHER)
-    if rate and (found & (REQUEST | FAILURE) or key.unit in ("{request}/s", "{call}/s", "{operation}/s")):
+    if (
+        rate
+        and key.unit.partition("/")[0] not in ("s", "By")
+        and (found & (REQUEST | FAILURE) or key.unit in ("{request}/s", "{call}/s", "{operation}/s"))
+    ):
         return Measure(Role.FAILURES if found & FAILURE else Role.REQUESTS)
     if duration and key.unit == "s" and not rate:
         return Measure(Role.LATENCY, _statistic(key, found))

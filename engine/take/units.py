@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 #: Unit as written -> base unit, factor. UCUM (OTel semantic conventions), and the words that Prometheus exporters write instead.
@@ -35,6 +36,24 @@ BASE: dict[str, tuple[str, float]] = {
     "ratio": ("1", 1.0),
     "Hz": ("1/s", 1.0),
 }
+#: Last words of metric names that are units: Prometheus' naming has them there, and its text format has no place for a unit of its own.
+SUFFIXES = frozenset({"seconds", "milliseconds", "ms", "microseconds", "us", "nanoseconds", "ns", "bytes", "ratio", "percent"})
+OF_COUNTERS = frozenset({"total", "sum"})  # stand behind the unit
+
+
+@lru_cache(maxsize=65536)
+def unit_of(metric: str, unit: str) -> tuple[str, float]:
+    """Base unit and factor of a metric: by its unit, or by the end of its name where it has none.
+
+    >>> unit_of("http_request_duration_p99", "ms"), unit_of("process_cpu_seconds_total", ""), unit_of("cpu_usage_percent", "")
+    (('s', 0.001), ('s', 1.0), ('1', 0.01))
+    """
+    if not unit:
+        last, before = (["", "", *re.split(r"[._]", metric.lower())])[:-3:-1]
+        word = before if last in OF_COUNTERS else last
+        if word in SUFFIXES:
+            return base_unit(word)
+    return base_unit(unit)
 
 
 @lru_cache(maxsize=4096)
