@@ -4,7 +4,8 @@ old   the incidents 01-58, on which the first formulas were chosen
 dev   odd numbers from 61 on: for improving
 test  even numbers from 61 on: scored at first sight, later looked into
 late  from 201 on: written down before anything was scored on them, scored at first sight, later looked into
-blind from 301 on: the same, scored once, when all else was done, and never looked into
+last  from 301 on: the same
+blind from 401 on: the same, scored once, when all else was done, and never looked into
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from exporter.evaluate.truth import NONE
 from tests import authored
 from tests.bench.compare_changes import Case, cases, nulls, right, suspected, table
 
-SPLITS = ("old", "dev", "test", "late", "blind")
-FIRST_NEW, FIRST_LATE, FIRST_BLIND = 61, 201, 301
+SPLITS = ("old", "dev", "test", "late", "last", "blind")
+FIRST_NEW, FIRST_LATE, FIRST_LAST, FIRST_BLIND = 61, 201, 301, 401
 
 
 def split_of(name: str) -> str:
@@ -33,6 +34,8 @@ def split_of(name: str) -> str:
     number = int(name.partition("-")[0])
     if number >= FIRST_BLIND:
         return "blind"
+    if number >= FIRST_LAST:
+        return "last"
     if number >= FIRST_LATE:
         return "late"
     return "old" if number < FIRST_NEW else "dev" if number % 2 else "test"
