@@ -29,7 +29,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt setup.py exporter/decode/walker.pyx $(wildcard exporter/decode/walk/*.h engine/kernels/*.pyx)
+$(STAMP): pyproject.toml constraints.txt setup.py exporter/decode/walker.pyx exporter/pages.pyx $(wildcard exporter/decode/walk/*.h engine/kernels/*.pyx)
 	@echo 'whence: setting up $(VENV) (once): numpy, faiss-cpu, grpcio, protobuf, torch (CPU build, for training), and what tests need;'
 	@echo '        about 350 MB to download, 1.2 GB on disk, no GPU libraries'
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'whence needs Python 3.11 or later: make PYTHON=python3.12' >&2; exit 2; }
@@ -76,7 +76,7 @@ embeddings: $(STAMP)
 	$(BIN)/python -m tests.bench.embeddings $(RECORDINGS)
 
 clean:
-	rm -f exporter/decode/walker.c exporter/decode/walker.*.so
+	rm -f exporter/decode/walker.c exporter/decode/walker.*.so exporter/pages.c exporter/pages.*.so
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find engine exporter tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,11 +1,12 @@
-"""The compiled modules: the wire walker and the engine's kernels. Without a C compiler whence installs and runs all the same, with its
-plain decoder and NumPy, and says so.
+"""The compiled modules: the wire walker, the engine's kernels and where large arrays lie. Without a C compiler whence installs and runs all
+the same, with its plain decoder and NumPy, and says so.
 """
 
 from __future__ import annotations
 
 from glob import glob
 
+import numpy as np
 from setuptools import Extension, setup
 
 # No -march=native: a wheel runs on other machines than the one that built it.
@@ -25,4 +26,6 @@ kernels = [
     for path in sorted(glob("engine/kernels/*.pyx"))
 ]
 
-setup(ext_modules=[walker, *kernels])
+pages = Extension("exporter.pages", ["exporter/pages.pyx"], include_dirs=[np.get_include()], extra_compile_args=FLAGS, optional=True)
+
+setup(ext_modules=[walker, *kernels, pages])

@@ -13,7 +13,7 @@ from typing import Protocol
 from engine.pipeline import Engine
 from engine.records import SECOND_NS, Incident
 from exporter import state_file
-from exporter.heap import give_back
+from exporter.heap import give_back, large_apart
 from exporter.intake import Arrived, BoundedIntake, Dismissal, Question
 from exporter.log import event
 from exporter.metrics import Metrics
@@ -25,8 +25,8 @@ from exporter.store import Store, StoreError
 SILENT_SECONDS, STEP_SECONDS = 15.0, 10.0
 #: However fast event time runs (a replay), state is saved at most this often.
 SAVE_PAUSE_SECONDS = 10.0
-#: What a window needed for a moment goes back to the kernel at most this often: 30 ms of CPU.
-TRIM_PAUSE_SECONDS = 1.0
+#: What windows need for a moment is kept for the next one, and goes back to the kernel at most this often: some 80 ms of CPU.
+TRIM_PAUSE_SECONDS = 60.0
 WAIT_SECONDS = 1.0
 
 
@@ -80,6 +80,7 @@ class EngineThread:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        large_apart()
         heard = stepped = time.monotonic()
         while True:
             work = self.intake.take(WAIT_SECONDS)

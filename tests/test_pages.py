@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pages = pytest.importorskip("exporter.pages", reason="nothing was compiled here")
+LARGE = 256 << 10  # bytes
+
+
+def apart(work: object) -> None:
+    """Do it in a thread whose large arrays lie apart."""
+
+    def run() -> None:
+        pages.apart()
+        try:
+            work()  # type: ignore[operator]
+        except BaseException as error:
+            failed.append(error)
+
+    failed: list[BaseException] = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4 * LARGE), st.sampled_from(["full", "zeros", "resize", "give back"]), st.integers(0, 9)), max_size=60
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_arrays_keep_what_is_in_them_and_leave_nothing(takes: list[tuple[int, str, int]]) -> None:
+    def work() -> None:
+        live: list[tuple[int, npt.NDArray[np.uint8]]] = []
+        for number, (size, how, leaves) in enumerate(takes, start=1):
+            mark = number % 256
+            if how == "resize":
+                new = np.full(max(1, size // 2), mark, np.uint8)
+                new.resize(size, refcheck=False)
+                assert not new[max(1, size // 2) :].any()
+            else:
+                new = np.zeros(size, np.uint8)
+                assert not new.any()
+            new[:] = mark
+            live.append((mark, new))
+            if how == "give back":
+                pages.give_back()
+            if leaves < len(live):
+                mark, old = live.pop(leaves)
+                assert (old == mark).all()
+        assert all((each == mark).all() for mark, each in live)
+        assert pages.held()[1] >= sum(each.nbytes for _, each in live if each.nbytes >= LARGE)
+
+    before = pages.held()[1]
+    apart(work)
+    assert pages.held()[1] == before
+
+
+def test_large_arrays_of_this_thread_alone_lie_apart() -> None:
+    def work() -> None:
+        before = pages.held()[1]
+        kept = np.zeros(LARGE, np.uint8), np.zeros(LARGE - 1, np.uint8)
+        assert pages.held()[1] - before == kept[0].nbytes
+
+    before = pages.held()[1]
+    kept = np.zeros(LARGE, np.uint8)
+    assert pages.held()[1] == before
+    del kept
+    apart(work)
+
+
+def test_what_became_free_is_taken_first() -> None:
+    def work() -> None:
+        first, second = np.zeros(4 * LARGE, np.uint8), np.zeros(LARGE, np.uint8)
+        place = first.ctypes.data
+        del first
+        third, fourth = np.zeros(LARGE, np.uint8), np.zeros(3 * LARGE, np.uint8)
+        assert (third.ctypes.data, fourth.ctypes.data) == (place, place + LARGE)
+        assert second.ctypes.data == place + 4 * LARGE
+
+    apart(work)
+
+
+def test_an_array_may_end_in_another_thread() -> None:
+    kept = []
+    before = pages.held()[1]
+    apart(lambda: kept.append(np.zeros(LARGE, np.uint8)))
+    assert pages.held()[1] == before + LARGE
+    kept.clear()
+    assert pages.held()[1] == before
+
+
+#: MiB in use after 64 MiB of arrays went, and after their pages were given back.
+GIVEN = """
+import numpy as np
+from exporter.heap import give_back, large_apart
+large_apart()
+def size():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+before = size()
+arrays = [np.ones(1 << 20, np.uint8) for _ in range(64)]
+del arrays
+print(size() - before, end=" ")
+give_back()
+print(size() - before)
+"""
+
+
+def test_pages_of_arrays_that_went_are_kept_until_they_are_given_back() -> None:
+    if sys.platform != "linux":
+        pytest.skip("sizes are read from /proc")
+    kept, given_back = subprocess.run([sys.executable, "-c", GIVEN], capture_output=True, check=True, text=True).stdout.split()
+    assert int(kept) >= 60
+    assert int(given_back) < 8
