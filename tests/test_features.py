@@ -107,6 +107,24 @@ def test_a_flood_of_outliers_moves_a_settled_scale_little() -> None:
     assert abs(scales.everything.columns[1, subject[0]]) < 0.5
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_one_value_a_subject_counts_as_it_does_in_any_order(seed: int, count: int) -> None:
+    rng, pairs = np.random.default_rng(seed), Pairs()
+    subject = pairs(np.ones(count, np.int32), np.arange(1, count + 1, dtype=np.int32))
+    ascending, any_order = Scales(floor=0.1), Scales(floor=0.1)
+    for end in range(40):
+        x = rng.normal(rng.integers(0, 3), 2, count)
+        here = np.flatnonzero(rng.random(count) < 0.8)
+        mixed = rng.permutation(here)
+        ascending.take(subject[here], pairs.parent, x[here], end)
+        any_order.take(subject[mixed], pairs.parent, x[mixed], end)
+        ascending.learn(end - 5, [])
+        any_order.learn(end - 5, [])
+    for name, columns in ascending.state().items():
+        assert columns.tobytes() == any_order.state()[name].tobytes()
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
 @settings(max_examples=60, deadline=None)
 def test_other_names_and_another_week_give_equal_nameless_keys(seed: int, count: int) -> None:

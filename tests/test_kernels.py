@@ -66,7 +66,8 @@ def test_codes_are_given_out_alike(seed: int, size: int, kinds: int, limit: int)
 def test_codes_of_chains(seed: int, size: int, kinds: int) -> None:
     rng = np.random.default_rng(seed)
     first = rng.integers(-1, kinds, 9).astype(np.int32)
-    owner, second, third = (rng.integers(0, high, size) for high in (9, 3, 3))
+    owner = rng.integers(0, 9, size).astype(np.int32)
+    second, third = rng.integers(0, 3, (2, size))
     tables = []
     for keys in (rng.permutation(4 * kinds)[: 2 * kinds].astype(np.int64), rng.permutation(8 * kinds)[: 4 * kinds].astype(np.int64)):
         slots = 1 << (2 * len(keys)).bit_length()
@@ -157,9 +158,9 @@ def test_rows_that_are_not_there_are_refused() -> None:
         lambda: kernels.parents(np.array([1, 0], np.int32), np.zeros(2, np.uint64), np.zeros(2, np.uint64)),
         lambda: kernels._find(np.zeros(1, np.uint64), np.zeros(9, np.uint64), np.zeros(2, np.int32)),
         lambda: kernels.lookup(column, np.zeros(3, np.int64), np.zeros(3, np.int32)),
-        lambda: kernels.chained(code, far, far, far, 4, *two, *two),
-        lambda: kernels.chained(code, column, column, none, 4, *two, *two),
-        lambda: kernels.chained(code, column, column, column, 4, np.zeros(3, np.int64), np.zeros(3, np.int32), *two),
+        lambda: kernels.chained(code, code, far, far, 4, *two, *two),
+        lambda: kernels.chained(code, code - 7, column, none, 4, *two, *two),
+        lambda: kernels.chained(code, code - 7, column, column, 4, np.zeros(3, np.int64), np.zeros(3, np.int32), *two),
         lambda: kernels.intern(column, code, 0, np.zeros(3, np.int64), np.zeros(3, np.int32), column, 0, 1),
         lambda: kernels.intern(column, code, 0, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 2),
         lambda: kernels.intern(column, code, -1, np.zeros(2, np.int64), np.full(2, -1, np.int32), column, 0, 1),

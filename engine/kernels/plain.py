@@ -106,7 +106,7 @@ def intern(keys: I64, codes: I32, at: int, slot_key: I64, slot_code: I32, known:
 
 
 def chained(
-    first: I32, owner: I64, second: I64, third: I64, shift: int, inner_key: I64, inner_code: I32, outer_key: I64, outer_code: I32
+    first: I32, owner: I32, second: I64, third: I64, shift: int, inner_key: I64, inner_code: I32, outer_key: I64, outer_code: I32
 ) -> tuple[I32, I32]:
     """Code of first[owner] << shift | second in the inner table, and of that code << shift | third in the outer one; -1: it has none.
 
@@ -184,7 +184,7 @@ def self_time(start_ns: I64, end_ns: I64, parent: I64) -> I64:
 
 def steps(
     start_ns: I64, parent: I64, label: I64, ending: I64, carries: Bool, log_span: I64, log_time: I64, log_event: I64
-) -> tuple[I64, I64, I64]:
+) -> tuple[I32, I64, I64]:
     """Consecutive events inside spans by time: start (0), children and log records, end. Returns span row, event, next event.
 
     Args: label, ending: event of each span in its parent, and its end; carries: spans without steps; log_span: rows.
@@ -199,7 +199,7 @@ def steps(
     keep = keep[np.lexsort((time[keep], owner[keep]))]
     owner, event = owner[keep], event[keep]
     follows = np.flatnonzero(owner[1:] == owner[:-1])
-    return owner[follows], event[follows], event[follows + 1]
+    return owner[follows].astype(np.int32), event[follows], event[follows + 1]
 
 
 def step_sums(

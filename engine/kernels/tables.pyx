@@ -6,7 +6,6 @@ caller takes the version that sorts.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 import numpy as np
@@ -55,10 +54,12 @@ def argsort(const int64_t[::1] values):
         return result
     cdef int64_t low = values[0], high = values[0], before = values[0]
     cdef bint sorted_already = True
-    cdef uint64_t *key = NULL
-    cdef uint64_t *other_key = NULL
-    cdef uint32_t *row = NULL
-    cdef uint32_t *other_row = NULL
+    cdef uint64_t[:, ::1] keys
+    cdef uint32_t[:, ::1] rows
+    cdef uint64_t *key
+    cdef uint64_t *other_key
+    cdef uint32_t *row
+    cdef uint32_t *other_row
     cdef uint64_t *swap_key
     cdef uint32_t *swap_row
     cdef uint64_t span
@@ -80,40 +81,32 @@ def argsort(const int64_t[::1] values):
     if sorted_already:
         return result
     span = <uint64_t>high - <uint64_t>low
-    key, other_key = <uint64_t *>malloc(8 * n), <uint64_t *>malloc(8 * n)
-    row, other_row = <uint32_t *>malloc(4 * n), <uint32_t *>malloc(4 * n)
-    try:
-        if key == NULL or other_key == NULL or row == NULL or other_row == NULL:
-            raise MemoryError
-        with nogil:
+    keys, rows = np.empty((2, n), np.uint64), np.empty((2, n), np.uint32)
+    key, other_key, row, other_row = &keys[0, 0], &keys[1, 0], &rows[0, 0], &rows[1, 0]
+    with nogil:
+        for i in range(n):
+            key[i] = <uint64_t>values[i] - <uint64_t>low
+            row[i] = <uint32_t>i
+        while shift < 64 and (span >> shift) > 0:  # a digit of 12 bits after the other, the lowest first
+            memset(count, 0, sizeof(count))
             for i in range(n):
-                key[i] = <uint64_t>values[i] - <uint64_t>low
-                row[i] = <uint32_t>i
-            while shift < 64 and (span >> shift) > 0:  # a digit of 12 bits after the other, the lowest first
-                memset(count, 0, sizeof(count))
-                for i in range(n):
-                    count[(key[i] >> shift) & 4095] += 1
-                at = 0
-                for digit in range(4096):
-                    size = count[digit]
-                    count[digit] = at
-                    at += size
-                for i in range(n):
-                    digit = <int>((key[i] >> shift) & 4095)
-                    other_key[count[digit]] = key[i]
-                    other_row[count[digit]] = row[i]
-                    count[digit] += 1
-                swap_key, swap_row = key, row
-                key, row = other_key, other_row
-                other_key, other_row = swap_key, swap_row
-                shift += 12
+                count[(key[i] >> shift) & 4095] += 1
+            at = 0
+            for digit in range(4096):
+                size = count[digit]
+                count[digit] = at
+                at += size
             for i in range(n):
-                out[i] = row[i]
-    finally:
-        free(key)
-        free(other_key)
-        free(row)
-        free(other_row)
+                digit = <int>((key[i] >> shift) & 4095)
+                other_key[count[digit]] = key[i]
+                other_row[count[digit]] = row[i]
+                count[digit] += 1
+            swap_key, swap_row = key, row
+            key, row = other_key, other_row
+            other_key, other_row = swap_key, swap_row
+            shift += 12
+        for i in range(n):
+            out[i] = row[i]
     return result
 
 
@@ -183,9 +176,7 @@ def group(const uint64_t[::1] keys):
     cdef int32_t groups = 0
     cdef uint64_t at, mask = (<uint64_t>1 << bits) - 1
     cdef int64_t left = PROBES * (<int64_t>n + 64)
-    cdef int32_t *table = <int32_t *>calloc(<size_t>1 << bits, 4)
-    if table == NULL:
-        raise MemoryError
+    cdef int32_t[::1] table = np.zeros(<int64_t>1 << bits, np.int32)
     with nogil:
         for i in range(n):
             at = (keys[i] * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits)
@@ -199,7 +190,6 @@ def group(const uint64_t[::1] keys):
                 groups += 1
                 table[at] = groups
             of[i] = table[at] - 1
-    free(table)
     if left <= 0:
         raise OverflowError(CROWDED)
     return found, firsts[:groups].copy()
@@ -235,9 +225,7 @@ def by_group(const int32_t[::1] of, Py_ssize_t groups):
     cdef bint wrong = False
     result = np.empty(n, np.int64)
     cdef int64_t[::1] out = result
-    cdef int64_t *place = <int64_t *>calloc(groups + 1, 8)
-    if place == NULL:
-        raise MemoryError
+    cdef int64_t[::1] place = np.zeros(groups, np.int64)
     with nogil:
         for i in range(n):
             if of[i] < 0 or of[i] >= groups:
@@ -253,7 +241,6 @@ def by_group(const int32_t[::1] of, Py_ssize_t groups):
             for i in range(n):
                 out[place[of[i]]] = i
                 place[of[i]] += 1
-    free(place)
     if wrong:
         raise ValueError("groups must lie in 0 ... groups - 1")
     return result
@@ -338,7 +325,7 @@ cdef inline int32_t _code(int64_t key, const int64_t[::1] slot_key, const int32_
 
 def chained(
     const int32_t[::1] first,
-    const int64_t[::1] owner,
+    const int32_t[::1] owner,
     const int64_t[::1] second,
     const int64_t[::1] third,
     int shift,
@@ -355,8 +342,7 @@ def chained(
     inners, outers = np.empty(n, np.int32), np.empty(n, np.int32)
     cdef int32_t[::1] a = inners
     cdef int32_t[::1] b = outers
-    cdef int64_t of
-    cdef int32_t code
+    cdef int32_t of, code
     cdef bint wrong = False
     with nogil:
         for i in range(n):

@@ -5,7 +5,6 @@ Every index read from an argument is checked before use.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 import numpy as np
@@ -31,7 +30,7 @@ def parents(const int32_t[::1] trace, const uint64_t[::1] span, const uint64_t[:
     cdef uint64_t at, mask
     cdef int64_t left = PROBES * (<int64_t>n + 64)
     cdef bint falls = False
-    cdef int32_t *table
+    cdef int32_t[::1] table
     with nogil:
         for i in range(n):
             if i and trace[i] < trace[i - 1]:
@@ -43,9 +42,7 @@ def parents(const int32_t[::1] trace, const uint64_t[::1] span, const uint64_t[:
     bits = 4
     while (<int64_t>1 << bits) < 2 * longest:
         bits += 1
-    table = <int32_t *>malloc(4 * (<size_t>1 << bits))
-    if table == NULL:
-        raise MemoryError
+    table = np.empty(<int64_t>1 << bits, np.int32)
     with nogil:
         while start < n and left > 0:
             end = start
@@ -55,7 +52,7 @@ def parents(const int32_t[::1] trace, const uint64_t[::1] span, const uint64_t[:
             while (<int64_t>1 << bits) < 2 * (end - start):
                 bits += 1
             mask = (<uint64_t>1 << bits) - 1
-            memset(table, 0, 4 * (<size_t>1 << bits))
+            memset(&table[0], 0, 4 * (<size_t>1 << bits))
             for i in range(start, end):
                 at = (span[i] * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits)
                 while table[at] != 0 and left > 0 and span[table[at] - 1] != span[i]:
@@ -82,7 +79,6 @@ def parents(const int32_t[::1] trace, const uint64_t[::1] span, const uint64_t[:
                 if left <= 0:
                     break
             start = end
-    free(table)
     if left <= 0:
         raise OverflowError(CROWDED)
     return firsts, aboves
@@ -96,14 +92,10 @@ def hang(const int64_t[::1] parent, const int32_t[::1] service):
     cdef int64_t[::1] above = aboves
     cdef int64_t[::1] depth = depths
     cdef int64_t[::1] visit = visits
-    cdef uint8_t *state = <uint8_t *>calloc(n + 1, 1)  # 0: not seen, 1: on the way up, 2: done, 3: hangs in a circle
-    cdef int64_t *stack = <int64_t *>malloc(8 * (n + 1))
+    cdef uint8_t[::1] state = np.zeros(n, np.uint8)  # 0: not seen, 1: on the way up, 2: done, 3: hangs in a circle
+    cdef int64_t[::1] stack = np.empty(n, np.int64)
     cdef int64_t at, top, up
     cdef bint wrong = False, circle
-    if state == NULL or stack == NULL:
-        free(state)
-        free(stack)
-        raise MemoryError
     with nogil:
         for i in range(n):
             if parent[i] < -1 or parent[i] >= n:
@@ -134,8 +126,6 @@ def hang(const int64_t[::1] parent, const int32_t[::1] service):
                         above[at] = up
                         depth[at] = depth[up] + 1
                         visit[at] = visit[up] if service[up] == service[at] else at
-    free(state)
-    free(stack)
     if wrong:
         raise ValueError("parents must be rows or -1")
     return aboves, depths, visits
@@ -197,18 +187,12 @@ def self_time(const int64_t[::1] start_ns, const int64_t[::1] end_ns, const int6
         raise ValueError(f"columns must be as long, however: {n}, {start_ns.shape[0]}, {end_ns.shape[0]}")
     result = np.empty(n, np.int64)
     cdef int64_t[::1] own = result
-    cdef int64_t *first = <int64_t *>calloc(n + 2, 8)
-    cdef int64_t *begins = <int64_t *>malloc(8 * (n + 1))
-    cdef int64_t *ends = <int64_t *>malloc(8 * (n + 1))
-    cdef int64_t *spare = <int64_t *>malloc(16 * (n + 1))
-    cdef int64_t at, low, high, duration, begin, end, reached, covered
+    cdef int64_t[::1] first = np.zeros(n + 2, np.int64)
+    cdef int64_t[::1] begins
+    cdef int64_t[::1] ends
+    cdef int64_t[::1] spare
+    cdef int64_t at, low, high, duration, begin, end, reached, covered, longest = 0
     cdef bint wrong = False
-    if first == NULL or begins == NULL or ends == NULL or spare == NULL:
-        free(first)
-        free(begins)
-        free(ends)
-        free(spare)
-        raise MemoryError
     with nogil:
         for i in range(n):
             at = parent[i]
@@ -219,42 +203,42 @@ def self_time(const int64_t[::1] start_ns, const int64_t[::1] end_ns, const int6
                 first[at + 2] += 1
         if not wrong:
             for i in range(1, n + 1):
+                longest = first[i + 1] if first[i + 1] > longest else longest
                 first[i + 1] += first[i]
-            for i in range(n):
-                at = parent[i]
-                if at >= 0:
-                    begins[first[at + 1]] = start_ns[i]
-                    ends[first[at + 1]] = end_ns[i]
-                    first[at + 1] += 1
-            for i in range(n):
-                low, high = first[i], first[i + 1]
-                duration = end_ns[i] - start_ns[i]
-                if duration < 0:
-                    duration = 0
-                own[i] = duration
-                if low == high:
-                    continue
-                if high - low > 1:
-                    _sort(begins + low, ends + low, high - low, spare)
-                reached, covered = 0, 0
-                for at in range(low, high):
-                    begin = begins[at] - start_ns[i]
-                    begin = 0 if begin < 0 else (duration if begin > duration else begin)
-                    end = ends[at] - start_ns[i]
-                    end = begin if end < begin else (duration if end > duration else end)
-                    if begin < reached:
-                        begin = reached
-                    if end > begin:
-                        covered += end - begin
-                    if end > reached:
-                        reached = end
-                own[i] = duration - covered if duration > covered else 0
-    free(first)
-    free(begins)
-    free(ends)
-    free(spare)
     if wrong:
         raise ValueError("parents must be rows or -1")
+    begins, ends = np.empty((2, first[n + 1]), np.int64)
+    spare = np.empty(2 * longest, np.int64)
+    with nogil:
+        for i in range(n):
+            at = parent[i]
+            if at >= 0:
+                begins[first[at + 1]] = start_ns[i]
+                ends[first[at + 1]] = end_ns[i]
+                first[at + 1] += 1
+        for i in range(n):
+            low, high = first[i], first[i + 1]
+            duration = end_ns[i] - start_ns[i]
+            if duration < 0:
+                duration = 0
+            own[i] = duration
+            if low == high:
+                continue
+            if high - low > 1:
+                _sort(&begins[low], &ends[low], high - low, &spare[0])
+            reached, covered = 0, 0
+            for at in range(low, high):
+                begin = begins[at] - start_ns[i]
+                begin = 0 if begin < 0 else (duration if begin > duration else begin)
+                end = ends[at] - start_ns[i]
+                end = begin if end < begin else (duration if end > duration else end)
+                if begin < reached:
+                    begin = reached
+                if end > begin:
+                    covered += end - begin
+                if end > reached:
+                    reached = end
+            own[i] = duration - covered if duration > covered else 0
     return result
 
 
@@ -274,22 +258,17 @@ def steps(
         raise ValueError("columns of spans must be as long")
     if not (log_time.shape[0] == log_event.shape[0] == logs):
         raise ValueError("columns of log records must be as long")
-    owners, befores, afters = (np.empty(2 * n + logs, np.int64) for _ in range(3))
-    cdef int64_t[::1] owner = owners
-    cdef int64_t[::1] before = befores
-    cdef int64_t[::1] after = afters
-    cdef int64_t *first = <int64_t *>calloc(n + 2, 8)
-    cdef int64_t *time = <int64_t *>malloc(8 * (n + logs + 1))
-    cdef int64_t *event = <int64_t *>malloc(8 * (n + logs + 1))
-    cdef int64_t *spare = <int64_t *>malloc(16 * (n + logs + 1))
-    cdef int64_t at, low, high, last, count = 0
+    cdef int32_t[::1] owner
+    cdef int64_t[::1] before
+    cdef int64_t[::1] after
+    if n >= <int64_t>1 << 31:
+        raise ValueError(f"at most 2^31 spans, however: {n}")
+    cdef int64_t[::1] first = np.zeros(n + 2, np.int64)
+    cdef int64_t[::1] time
+    cdef int64_t[::1] event
+    cdef int64_t[::1] spare
+    cdef int64_t at, low, high, last, longest = 0, count = 0
     cdef bint wrong = False
-    if first == NULL or time == NULL or event == NULL or spare == NULL:
-        free(first)
-        free(time)
-        free(event)
-        free(spare)
-        raise MemoryError
     with nogil:
         for i in range(n):
             at = parent[i]
@@ -307,40 +286,44 @@ def steps(
                 first[at + 2] += 1
         if not wrong:
             for i in range(1, n + 1):
+                longest = first[i + 1] if first[i + 1] > longest else longest
                 first[i + 1] += first[i]
-            for i in range(n):
-                at = parent[i]
-                if at >= 0 and not carries[at]:
-                    time[first[at + 1]] = start_ns[i]
-                    event[first[at + 1]] = label[i]
-                    first[at + 1] += 1
-            for i in range(logs):
-                at = log_span[i]
-                if not carries[at]:
-                    time[first[at + 1]] = log_time[i]
-                    event[first[at + 1]] = log_event[i]
-                    first[at + 1] += 1
-            for i in range(n):
-                if carries[i]:
-                    continue
-                low, high = first[i], first[i + 1]
-                if high - low > 1:
-                    _sort(time + low, event + low, high - low, spare)
-                last = 0
-                for at in range(low, high):
-                    owner[count] = i
-                    before[count] = last
-                    after[count] = event[at]
-                    last = event[at]
-                    count += 1
-                owner[count] = i
-                before[count] = last
-                after[count] = ending[i]
-                count += 1
-    free(first)
-    free(time)
-    free(event)
-    free(spare)
+                count += not carries[i - 1]
     if wrong:
         raise ValueError("parents and spans of log records must be rows")
-    return owners[:count].copy(), befores[:count].copy(), afters[:count].copy()
+    time, event = np.empty((2, first[n + 1]), np.int64)
+    spare = np.empty(2 * longest, np.int64)
+    owners, (befores, afters) = np.empty(first[n + 1] + count, np.int32), np.empty((2, first[n + 1] + count), np.int64)
+    owner, before, after = owners, befores, afters
+    count = 0
+    with nogil:
+        for i in range(n):
+            at = parent[i]
+            if at >= 0 and not carries[at]:
+                time[first[at + 1]] = start_ns[i]
+                event[first[at + 1]] = label[i]
+                first[at + 1] += 1
+        for i in range(logs):
+            at = log_span[i]
+            if not carries[at]:
+                time[first[at + 1]] = log_time[i]
+                event[first[at + 1]] = log_event[i]
+                first[at + 1] += 1
+        for i in range(n):
+            if carries[i]:
+                continue
+            low, high = first[i], first[i + 1]
+            if high - low > 1:
+                _sort(&time[low], &event[low], high - low, &spare[0])
+            last = 0
+            for at in range(low, high):
+                owner[count] = <int32_t>i
+                before[count] = last
+                after[count] = event[at]
+                last = event[at]
+                count += 1
+            owner[count] = <int32_t>i
+            before[count] = last
+            after[count] = ending[i]
+            count += 1
+    return owners, befores, afters

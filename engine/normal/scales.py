@@ -75,9 +75,9 @@ class Reference(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Moments of some values by subject; subjects ascend, each once."""
+    """Moments of some values by subject; subjects ascend, each once. Where each has one value, counts and squares take no room."""
 
-    subject: I64  # [s]
+    subject: I32 | I64  # [s]
     n: F64  # [s]
     mean: F64  # [s]
     squares: F64  # [s] sum of squared deviations from the mean
@@ -90,8 +90,11 @@ class Block(NamedTuple):
         off = x - np.take(centre, subject)
         reach = np.take(reference.reach, subject)
         np.clip(off, -reach, reach, out=off)
+        if (subject[1:] > subject[:-1]).all():
+            one, zero = (np.broadcast_to(np.float64(value), len(subject)) for value in (1, 0))
+            return cls(subject, one, np.take(centre, subject) + off, zero)
         count = np.bincount(subject, minlength=size)
-        there = np.flatnonzero(count)
+        there = np.flatnonzero(count).astype(np.int32)
         n = count[there].astype(np.float64)
         total = np.bincount(subject, off, size)[there]
         squares = np.bincount(subject, off * off, size)[there]

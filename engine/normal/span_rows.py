@@ -174,8 +174,9 @@ class SpanRows:
         }
         numbers = np.full((len(subject), len(SCHEMA.numbers)), np.nan, np.float32)
         numbers[:, 0] = quantised(np.bincount(pair, z, size)[subject] / n)  # NaN where the pair is young
+        pairs = subject.astype(np.int32)  # one array for all that waits of this window
         for column, name in enumerate(SCHEMA.numbers[1:], start=1):
-            numbers[:, column] = self._scaled(name, subject.astype(np.int32), measured[name], end_ns)
+            numbers[:, column] = self._scaled(name, pairs, measured[name], end_ns)
         codes = np.zeros((len(subject), len(SCHEMA.categories)), np.int32)  # status, error type, peer: of single spans
         codes[:, SERVICE], codes[:, SUBJECT] = self.pairs.parent[subject], self.pairs.subject[subject]
         environment = self.senders.environment(spans.resource[first])

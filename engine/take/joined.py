@@ -49,7 +49,7 @@ class Joined:
     self_ns: I64  # [n] duration less the union of its children
     client: I64  # [c] row of the calling span
     server: I64  # [c] row of its child in another service
-    step_span: I64  # [s] row
+    step_span: I32  # [s] row
     step_before: I64  # [s] event
     step_after: I64  # [s] the event that follows in the same span
     log_span: I64  # [l] row
@@ -153,7 +153,7 @@ def _steps(
     parent: I64,
     calls: tuple[I64, I64],
     carries: Bool,
-) -> tuple[I64, I64, I64]:
+) -> tuple[I32, I64, I64]:
     """What follows what inside spans (`kernels.steps`). A span that only carries a call has no steps: the callee's tell what happened."""
     client, server = calls
     label = (EventKind.CHILD << KIND_SHIFT) | spans.operation.astype(np.int64)

@@ -120,11 +120,12 @@ class Assembler:
         first, last = kernels.bounds(of, np.concatenate([spans.time_ns, logs.time_ns]), count)
         leaves = (last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS)
         of_spans, of_logs = of[: len(spans.time_ns)], of[len(spans.time_ns) :]
-        stay, go = np.flatnonzero(~leaves[of_spans]), np.flatnonzero(leaves[of_spans])
-        log_goes = leaves[of_logs]
-        self._spans, self._logs = select(spans, stay), select(logs, ~log_goes)
+        go, log_goes = np.flatnonzero(leaves[of_spans]), leaves[of_logs]
+        self._spans, self._logs = select(spans, ~leaves[of_spans]), select(logs, ~log_goes)
         self._shrink()
-        joined = self._join(spans, go, of_spans[go], count, select(logs, log_goes), complete=True)
+        of_spans, order = _by_trace(of_spans[go], count)
+        spans, logs = select(spans, go[order]), select(logs, log_goes)  # all others must be gone before these are joined
+        joined = self._join(spans, of_spans, logs, complete=True)
         self.counts["logs_without_span"] += int((joined.log_span < 0).sum())
         self.counts["orphans"] += int((joined.root & (joined.spans.parent != 0)).sum())
         return joined
@@ -133,7 +134,8 @@ class Assembler:
         """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing."""
         spans, logs = (self._spans, self._logs) if window is None else self._merged(window, counted=False)
         of, count = _traces(spans, logs)
-        return self._join(spans, np.arange(len(spans.time_ns)), of[: len(spans.time_ns)], count, logs, complete=False)
+        of_spans, order = _by_trace(of[: len(spans.time_ns)], count)
+        return self._join(select(spans, order), of_spans, logs, complete=False)
 
     def _merged(self, window: Window, *, counted: bool = True) -> tuple[TreeColumns, LogColumns]:
         spans, logs = TreeColumns.of(window.spans), window.logs
@@ -169,14 +171,13 @@ class Assembler:
             self._spans = select(self._spans, np.arange(max(0, spans_over), len(self._spans.time_ns)))
             self._logs = select(self._logs, np.arange(max(0, logs_over), len(self._logs.time_ns)))
 
-    def _join(self, spans: TreeColumns, rows: I64, of: I32, count: int, logs: LogColumns, *, complete: bool) -> Joined:
-        """Join some rows of spans, `of` the traces that each is of, and log records."""
+    def _join(self, spans: TreeColumns, of: I32, logs: LogColumns, *, complete: bool) -> Joined:
+        """Join spans by trace, `of` the traces that each is of, and log records."""
         service_of = self.services.array()
-        order = kernels.by_group(of, count)
         return join(
-            select(spans, rows[order]),
+            spans,
             logs,
-            of[order],
+            of,
             service_of=service_of,
             log_template=self._templates.of(logs.template),
             foreign=self._mentions.foreign(logs, service_of[logs.resource]),
@@ -192,3 +193,9 @@ def _traces(spans: TreeColumns, logs: LogColumns) -> tuple[I32, int]:
         key = np.concatenate([key, kernels.mixed(logs.trace_hi, logs.trace_lo)])
     of, first = kernels.group(key)
     return of, len(first)
+
+
+def _by_trace(of: I32, count: int) -> tuple[I32, I64]:
+    """Traces of spans in order, and the rows of the spans in it."""
+    order = kernels.by_group(of, count)
+    return of[order], order

@@ -93,7 +93,7 @@ class Codes:
         services: I64 = self.operations.keys[self.contexts.keys >> EVENT_BITS] >> SERVICE_SHIFT
         return services
 
-    def chances(self, operation: I32, *steps: tuple[I64, I64, I64]) -> tuple[I32, I32]:
+    def chances(self, operation: I32, *steps: tuple[I32, I64, I64]) -> tuple[I32, I32]:
         """Context and outcome codes of steps, one lot after the other; -1 where a table is full.
 
         Args: operation: code by span; steps: span, event and the event that follows, of each step.

@@ -50,11 +50,11 @@ class Spans:
         """Give codes to what was joined."""
         service, spans = joined.service.astype(np.int64), joined.spans
         operation = codes.operations.codes((service << SERVICE_SHIFT) | spans.operation)
-        rows = np.arange(len(joined))
+        rows = np.arange(len(joined), dtype=np.int32)
         ended = np.where(joined.own_error, EventKind.END_ERROR, EventKind.END).astype(np.int64) << KIND_SHIFT
         whole = rows, np.full(len(rows), SPAN_EVENT, np.int64), ended
         context, outcome = codes.chances(operation, (joined.step_span, joined.step_before, joined.step_after), whole)
-        owner = np.concatenate([joined.step_span.astype(np.int32), rows.astype(np.int32)])
+        owner = np.concatenate([joined.step_span, rows])
         if (outcome < 0).any():
             kept = outcome >= 0
             owner, context, outcome = owner[kept], context[kept], outcome[kept]
