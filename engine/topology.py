@@ -65,16 +65,16 @@ class _Offers:
     def of(spans: SpanColumns, keys: U64) -> _Offers:
         calling = (spans.kind == SpanKind.CLIENT) | (spans.kind == SpanKind.PRODUCER)
         rows = np.flatnonzero(calling & (spans.peer_kind != PeerKind.NONE))
-        seconds = (spans.time_ns[rows] - spans.start_ns[rows]) / 1e9
+        seconds = (spans.time_ns.take(rows) - spans.start_ns.take(rows)) / 1e9
         failed, answered = spans.status == Status.ERROR, np.zeros(len(keys), np.bool_)
         offered = spans.time_ns, kernels.Index(keys), spans.resource, spans.peer, failed, answered
-        return _Offers(*offered, rows, spans.peer_kind[rows], seconds, spans.weight[rows].astype(np.float64))
+        return _Offers(*offered, rows, spans.peer_kind.take(rows), seconds, spans.weight.take(rows).astype(np.float64))
 
     def due(self, until_ns: int) -> tuple[Bool, Bool]:
         """Of the open ones, those that nobody answered in time, and all that need no answer any more."""
         # a database never answers with a span of its own
-        over = (self.time_ns[self.open] < until_ns) | (self.peer_kind == PeerKind.DATABASE)
-        return over & ~self.answered[self.open], over
+        over = (self.time_ns.take(self.open) < until_ns) | (self.peer_kind == PeerKind.DATABASE)
+        return over & ~self.answered.take(self.open), over
 
     def awaited(self, count: int) -> int:
         """Of the first rows, those whose call may yet be answered."""
@@ -83,8 +83,9 @@ class _Offers:
 
     def close(self, over: Bool) -> None:
         """These need no answer any more."""
-        left = ~over
-        self.open, self.peer_kind, self.seconds, self.weight = self.open[left], self.peer_kind[left], self.seconds[left], self.weight[left]
+        left = np.flatnonzero(~over)
+        self.open, self.peer_kind = self.open.take(left), self.peer_kind.take(left)
+        self.seconds, self.weight = self.seconds.take(left), self.weight.take(left)
 
     def without_first(self, count: int) -> _Offers:
         """The later rows alone."""
@@ -108,18 +109,19 @@ class _Asks:
     @staticmethod
     def of(spans: SpanColumns, links: LinkColumns, trace: U64) -> _Asks:
         row = np.flatnonzero(spans.parent != 0)
-        keys = kernels.mixed(trace[row], spans.parent[row])
+        keys = kernels.mixed(trace.take(row), spans.parent.take(row))
         if len(links.row):
             chosen = spans.kind[links.row] == SpanKind.CONSUMER
             row = np.concatenate([row, links.row[chosen]])
             keys = np.concatenate([keys, span_key(links.trace_hi[chosen], links.trace_lo[chosen], links.span[chosen])])
-        seconds = (spans.time_ns[row] - spans.start_ns[row]) / 1e9
-        failed, weight = spans.status[row] == Status.ERROR, spans.weight[row].astype(np.float64)
-        return _Asks(spans.time_ns[row], keys, spans.resource[row], failed, seconds, weight)
+        time_ns = spans.time_ns.take(row)
+        seconds = (time_ns - spans.start_ns.take(row)) / 1e9
+        failed, weight = spans.status.take(row) == Status.ERROR, spans.weight.take(row).astype(np.float64)
+        return _Asks(time_ns, keys, spans.resource.take(row), failed, seconds, weight)
 
-    def rows(self, which: I64 | Bool) -> _Asks:
+    def rows(self, which: I64) -> _Asks:
         """Some of them."""
-        return _Asks(*(getattr(self, name)[which] for name in _Asks.__slots__))
+        return _Asks(*(getattr(self, name).take(which) for name in _Asks.__slots__))
 
     def and_those(self, other: _Asks) -> _Asks:
         """Both."""
@@ -171,7 +173,7 @@ class Topology:
         self._gone_ns = until_ns
         self._offers = [offers for offers in self._offers if len(offers.time_ns) and int(offers.time_ns.max()) >= until_ns]
         waiting = asks if self._asks is None else self._asks.and_those(asks)
-        self._asks = self._newest(waiting.rows(waiting.time_ns >= until_ns))
+        self._asks = self._newest(waiting.rows(np.flatnonzero(waiting.time_ns >= until_ns)))
         self._trim()
 
     def _unmatched(self, offers: _Offers, asks: _Asks, gone_ns: int = 0) -> _Asks:
@@ -179,10 +181,10 @@ class Topology:
         caller = offers.keys.find(asks.key)
         paired = caller >= 0
         if gone_ns:
-            paired &= offers.time_ns[caller] >= gone_ns
+            paired &= offers.time_ns.take(caller) >= gone_ns
         callee = np.flatnonzero(paired)
-        self._count_calls(offers, asks, caller[callee], callee)
-        return asks.rows(~paired)
+        self._count_calls(offers, asks, caller.take(callee), callee)
+        return asks.rows(np.flatnonzero(~paired))
 
     def edges(self, now_ns: int) -> tuple[TopologyEdge, ...]:
         """Edges seen lately, by caller, callee and kind. Calls, errors and seconds are sums since they were first seen."""
@@ -242,22 +244,22 @@ class Topology:
             ids: dict[str, int] = {}
             names = [self._resources[code].service for code in range(len(self._resources))]
             self._service_of = np.array([ids.setdefault(name, len(ids)) for name in names], np.int32)
-        different: Bool = self._service_of[caller] != self._service_of[callee]
+        different: Bool = self._service_of.take(caller) != self._service_of.take(callee)
         return different
 
     def _count_calls(self, offers: _Offers, asks: _Asks, caller: I64, callee: I64) -> None:
         if not len(caller):
             return
-        from_code, to_code = offers.resource[caller], asks.resource[callee]
+        from_code, to_code = offers.resource.take(caller), asks.resource.take(callee)
         self._services |= {self._resources[code].service for codes in (from_code, to_code) for code in _distinct(codes)} - {""}
         remote = np.flatnonzero(self._remote(from_code, to_code))
         if not len(remote):
             return
-        caller, callee = caller[remote], callee[remote]
+        caller, callee = caller.take(remote), callee.take(remote)
         offers.answered[caller] = True
-        packed = (from_code[remote].astype(np.int64) << 42) | (to_code[remote].astype(np.int64) << 20) | offers.peer[caller]
-        failed = offers.failed[caller] | asks.failed[callee]
-        for key, counts in _sums(packed, asks.weight[callee], failed, asks.seconds[callee], asks.time_ns[callee]):
+        packed = (from_code.take(remote).astype(np.int64) << 42) | (to_code.take(remote).astype(np.int64) << 20) | offers.peer.take(caller)
+        failed = offers.failed.take(caller) | asks.failed.take(callee)
+        for key, counts in _sums(packed, asks.weight.take(callee), failed, asks.seconds.take(callee), asks.time_ns.take(callee)):
             from_name, to_name = self._resources[key >> 42].service, self._resources[(key >> 20) & _CODE].service
             if from_name and to_name:
                 self._add(from_name, to_name, PeerKind.SERVICE, *counts)

@@ -48,7 +48,7 @@ def test_when_two_services_stop_right_after_calling_a_third_it_is_the_third() ->
     codes = Codes()
     operations = codes.operations.codes(np.array([service << SERVICE_SHIFT | operation for service in services], np.int64))
     call = EventKind.CALL << KIND_SHIFT | services[2] << SERVICE_SHIFT | operation
-    context, outcome = codes.chances(operations, (np.arange(2), np.full(2, call), np.full(2, EventKind.END << KIND_SHIFT)))
+    context, outcome = codes.chances(operations, (np.arange(2, dtype=np.int32), np.full(2, call), np.full(2, EventKind.END << KIND_SHIFT)))
     seen, figures = view([], 0, 1), np.full(2, 0.5)
     usual = Usual(*(figures for _ in range(6)))
     for z, expected in (([4.0, 3.0], 5.0), ([4.0, 2.0], None)):

@@ -54,8 +54,7 @@ class Traces:
         if not self.assembler.busy and not len(window.spans.time_ns) and not len(window.logs.time_ns):
             self.history.expire(window.end_ns)
             return
-        joined = self.assembler.take(window)
-        spans = Spans.of(joined, self.codes)
+        spans = Spans.of(self.assembler.take(window), self.codes)
         self.ring.add(spans, window.end_ns)
         self.history.add(spans)
         self._take_slots(self.logs.take(window), window.end_ns)

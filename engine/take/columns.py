@@ -77,7 +77,7 @@ def select(columns: Columns, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_])
     positions = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows, np.intp)
     if isinstance(columns, PointColumns):
         return cast(Columns, _select_points(columns, positions))
-    return replace(columns, **{field.name: getattr(columns, field.name)[positions] for field in fields(columns)})
+    return replace(columns, **{field.name: getattr(columns, field.name).take(positions) for field in fields(columns)})
 
 
 def _select_points(points: PointColumns, rows: npt.NDArray[np.intp]) -> PointColumns:

@@ -80,12 +80,12 @@ def join(
     spans, trace, parent = _distinct(spans, trace)
     begins = np.concatenate([[True], trace[1:] != trace[:-1]]) if len(trace) else np.zeros(0, bool)
     heads = np.flatnonzero(begins)
-    service = service_of[spans.resource]
+    service = service_of.take(spans.resource)
     parent, depth, visit = kernels.hang(parent, service)
-    remote = service != service[parent]
+    remote = service != service.take(parent)
     remote &= parent >= 0
     server = np.flatnonzero(remote)
-    client = parent[server]
+    client = parent.take(server)
     remote_client = np.zeros(len(service), bool)
     remote_client[client] = True
     failed = np.flatnonzero(spans.status == Status.ERROR)
@@ -108,14 +108,14 @@ def join(
         logs=logs,
         service=service,
         trace=np.cumsum(begins, dtype=np.int32) - 1,
-        trace_hi=spans.trace_hi[heads],
-        trace_lo=spans.trace_lo[heads],
+        trace_hi=spans.trace_hi.take(heads),
+        trace_lo=spans.trace_lo.take(heads),
         parent=parent,
         depth=depth,
         visit=visit,
         root=(parent < 0) if complete else (spans.parent == 0),
         remote_client=remote_client,
-        passes_on_error=passes[visit],
+        passes_on_error=passes.take(visit),
         own_error=own_error,
         self_ns=kernels.self_time(spans.start_ns, spans.time_ns, parent),
         client=client,
@@ -157,7 +157,7 @@ def _steps(
     """What follows what inside spans (`kernels.steps`). A span that only carries a call has no steps: the callee's tell what happened."""
     client, server = calls
     label = (EventKind.CHILD << KIND_SHIFT) | spans.operation.astype(np.int64)
-    label[client] = (EventKind.CALL << KIND_SHIFT) | (service[server].astype(np.int64) << SERVICE_SHIFT) | spans.operation[server]
+    label[client] = (EventKind.CALL << KIND_SHIFT) | (service.take(server).astype(np.int64) << SERVICE_SHIFT) | spans.operation.take(server)
     ending = np.full(len(service), EventKind.END << KIND_SHIFT, np.int64)
     ending[spans.status == Status.ERROR] = EventKind.END_ERROR << KIND_SHIFT
     on_span = np.flatnonzero(log_span >= 0)

@@ -198,4 +198,4 @@ def _traces(spans: TreeColumns, logs: LogColumns) -> tuple[I32, int]:
 def _by_trace(of: I32, count: int) -> tuple[I32, I64]:
     """Traces of spans in order, and the rows of the spans in it."""
     order = kernels.by_group(of, count)
-    return of[order], order
+    return of.take(order), order

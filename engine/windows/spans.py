@@ -61,13 +61,14 @@ class Spans:
 
         local = np.flatnonzero(~joined.remote_client)
         duration = spans.time_ns - spans.start_ns
-        gap = (EDGE << KIND_SHIFT) | (service[joined.client] << SERVICE_SHIFT) | service[joined.server]
-        own = (SELF << KIND_SHIFT) | operation[local].astype(np.int64)
+        gap = (EDGE << KIND_SHIFT) | (service.take(joined.client) << SERVICE_SHIFT) | service.take(joined.server)
+        own = (SELF << KIND_SHIFT) | operation.take(local).astype(np.int64)
         begins = joined.root & (spans.kind != SpanKind.CLIENT)
         outside = np.flatnonzero(begins & (operation >= 0))
-        requests = (ROOT << KIND_SHIFT) | operation[outside].astype(np.int64)
+        requests = (ROOT << KIND_SHIFT) | operation.take(outside).astype(np.int64)
         key = codes.values.codes(np.concatenate([gap, own, requests]))
-        nanoseconds = np.concatenate([duration[joined.client] - duration[joined.server], joined.self_ns[local], duration[outside]])
+        between = duration.take(joined.client) - duration.take(joined.server)
+        nanoseconds = np.concatenate([between, joined.self_ns.take(local), duration.take(outside)])
         value_span = np.concatenate([joined.client, local, outside]).astype(np.int32)
         value = np.log1p(np.maximum(nanoseconds, 0) / 1e6).astype(np.float32)
         if (key < 0).any():
@@ -105,22 +106,22 @@ class Spans:
         kept = kept_trace[self.trace]
         rows, traces = np.flatnonzero(kept), np.flatnonzero(kept_trace)
         row, trace = np.cumsum(kept, dtype=np.int32) - 1, np.cumsum(kept_trace, dtype=np.int32) - 1
-        step, value = np.flatnonzero(kept[self.step_span]), np.flatnonzero(kept[self.value_span])
-        parent = self.parent[rows]
-        columns = {name: getattr(self, name)[rows] for name in _OF_SPANS}
+        step, value = np.flatnonzero(kept.take(self.step_span)), np.flatnonzero(kept.take(self.value_span))
+        parent = self.parent.take(rows)
+        columns = {name: getattr(self, name).take(rows) for name in _OF_SPANS}
         return Spans(
             **columns,
-            trace=trace[self.trace[rows]],
-            parent=np.where(parent >= 0, row[parent], parent).astype(np.int32),
-            population=(self.population[rows] * (self.share / share)).astype(np.float32),
-            trace_hi=self.trace_hi[traces],
-            trace_lo=self.trace_lo[traces],
-            step_span=row[self.step_span[step]],
-            step_context=self.step_context[step],
-            step_outcome=self.step_outcome[step],
-            value_span=row[self.value_span[value]],
-            value_key=self.value_key[value],
-            value=self.value[value],
+            trace=trace.take(self.trace.take(rows)),
+            parent=np.where(parent >= 0, row.take(parent), parent).astype(np.int32),
+            population=(self.population.take(rows) * (self.share / share)).astype(np.float32),
+            trace_hi=self.trace_hi.take(traces),
+            trace_lo=self.trace_lo.take(traces),
+            step_span=row.take(self.step_span.take(step)),
+            step_context=self.step_context.take(step),
+            step_outcome=self.step_outcome.take(step),
+            value_span=row.take(self.value_span.take(value)),
+            value_key=self.value_key.take(value),
+            value=self.value.take(value),
             share=share,
         )
 

@@ -21,6 +21,7 @@ from engine.pipeline import Engine
 from engine.records import SECOND_NS
 from exporter.changes.log_record import EVENT_TYPES
 from exporter.decode.decoder import decoder, in_use
+from exporter.heap import keep_heap, large_apart
 from tests.bench.load.columns import Columns
 from tests.bench.load.spans import Settings, SpanTraffic
 from tests.bench.past import lived
@@ -127,7 +128,9 @@ class Profile:
 
 
 def profile(rate: float, seconds: float, services: int, odd_share: float = 0.005) -> Profile:
-    """Run it."""
+    """Run it, with memory kept as `whence serve` keeps it."""
+    keep_heap()
+    large_apart()
     past = lived(services, START_NS)
     engine, strings, resources, last_ns = past.engine, past.strings, past.resources, past.end_ns
     traffic = SpanTraffic(Settings(services=services, spans_a_second=rate, odd_share=odd_share, start_ns=last_ns, seed=2))
