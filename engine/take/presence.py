@@ -49,9 +49,9 @@ class Presence:
         for signal, columns in (("spans", window.spans), ("logs", window.logs), ("points", window.points)):
             if not len(columns.time_ns):
                 continue
-            minutes = columns.time_ns // MINUTE_NS  # sorted, as the times are
-            cuts = [0, *(np.flatnonzero(np.diff(minutes)) + 1).tolist(), len(minutes)]
-            for start, end in pairwise(cuts):
+            first, last = (int(columns.time_ns[end]) // MINUTE_NS for end in (0, -1))  # times are sorted
+            starts = np.searchsorted(columns.time_ns, np.arange(first + 1, last + 1) * MINUTE_NS)
+            for start, end in pairwise([0, *starts.tolist(), len(columns.time_ns)]):
                 times = columns.time_ns[start:end]
                 found = sent(columns.resource[start:end])
                 for code, count, last in zip(found.resource.tolist(), found.items.tolist(), times[found.last].tolist(), strict=True):
