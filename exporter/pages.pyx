@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Large arrays of one thread in a stretch of address space of their own, each as low in it as it fits.
+"""Large arrays of some threads in a stretch of address space of their own, each as low in it as it fits.
 
 In the C library's heap, small pieces that live for minutes come to lie between large ones that live for a window, and keep holes open that
 the next window's arrays do not fit into: of 650 MB after 35 million spans of 200 services, 380 were in use at the most. Apart from them large
@@ -50,7 +50,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int madvise(void *, size_t, int)
 
 cdef enum:
-    LEAST = 256 << 10  # bytes of a large piece
+    LEAST = 48 << 10  # bytes of a large piece: eight bytes each of a request's 8192 spans are one
     PIECES = 16384  # at most, free ones between others included
     LINE = 64  # bytes: pieces begin at cache lines
     HUGE_PAGE = 2 << 20

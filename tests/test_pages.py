@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pages = pytest.importorskip("exporter.pages", reason="nothing was compiled here")
-LARGE = 256 << 10  # bytes
+LARGE = 48 << 10  # bytes
 
 
 def apart(work: object) -> None:
@@ -65,17 +65,19 @@ def test_arrays_keep_what_is_in_them_and_leave_nothing(takes: list[tuple[int, st
     assert pages.held()[1] == before
 
 
-def test_large_arrays_of_this_thread_alone_lie_apart() -> None:
-    def work() -> None:
+def test_large_arrays_of_threads_that_ask_for_it_lie_apart() -> None:
+    def grown() -> None:
         before = pages.held()[1]
         kept = np.zeros(LARGE, np.uint8), np.zeros(LARGE - 1, np.uint8)
-        assert pages.held()[1] - before == kept[0].nbytes
+        sizes.append(pages.held()[1] - before)
+        del kept
 
-    before = pages.held()[1]
-    kept = np.zeros(LARGE, np.uint8)
-    assert pages.held()[1] == before
-    del kept
-    apart(work)
+    sizes: list[int] = []
+    apart(grown)
+    thread = threading.Thread(target=grown)
+    thread.start()
+    thread.join()
+    assert sizes == [LARGE, 0]
 
 
 def test_what_became_free_is_taken_first() -> None:
@@ -121,3 +123,24 @@ def test_pages_of_arrays_that_went_are_kept_until_they_are_given_back() -> None:
     kept, given_back = subprocess.run([sys.executable, "-c", GIVEN], capture_output=True, check=True, text=True).stdout.split()
     assert int(kept) >= 60
     assert int(given_back) < 8
+
+
+def test_threads_share_the_room() -> None:
+    def work(seed: int) -> None:
+        pages.apart()
+        rng, live = np.random.default_rng(seed), []
+        for number in range(2000):
+            live.append((number % 256, np.full(int(rng.integers(1, 3 * LARGE)), number % 256, np.uint8)))
+            if len(live) > 8:
+                mark, old = live.pop(int(rng.integers(len(live))))
+                wrong.extend([mark] if (old != mark).any() else [])
+
+    wrong: list[int] = []
+    before = pages.held()[1]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert pages.held()[1] == before

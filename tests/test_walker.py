@@ -21,7 +21,7 @@ from engine.records import Batch
 from engine.strings import Resources, Strings
 from exporter.changes.log_record import EVENT_TYPES
 from exporter.decode import protobuf
-from exporter.decode.decoder import Plain, decoder, in_use
+from exporter.decode.decoder import Apart, Plain, decoder, in_use
 from tests.fuzz import fuzz
 from tests.fuzz_seeds import SEEDS
 from tests.otlp import in_texts, lines_of, recordings, to_protobuf
@@ -144,7 +144,7 @@ def test_memory_is_bounded_and_starting_anew_is_counted():
 
 
 def test_a_setting_takes_the_plain_decoder_and_that_is_said_loudly(caplog):
-    assert isinstance(decoder("auto", Strings(), Resources(), EVENT_TYPES), walker.Walker)
+    assert isinstance(decoder("auto", Strings(), Resources(), EVENT_TYPES), Apart)
     assert not caplog.records
     assert isinstance(decoder("plain", Strings(), Resources(), EVENT_TYPES), Plain)
     assert [(each.levelname, "receiver.decoder is plain" in each.message) for each in caplog.records] == [("WARNING", True)]

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from engine.records import Batch, ChangeType
 from engine.strings import Resources, StringTable
 from exporter.decode import protobuf
+from exporter.heap import large_apart
 
 log = logging.getLogger("whence.decoder")
 
@@ -51,6 +52,28 @@ class Plain:
         return protobuf.decode_metrics(raw, self._strings, self._resources)
 
 
+class Apart:
+    """A decoder whose large columns lie apart (`heap.large_apart`), as the arrays do that are made of them."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    def traces(self, raw: bytes) -> Batch:
+        """Of an ExportTraceServiceRequest."""
+        large_apart()
+        return self._decoder.traces(raw)
+
+    def logs(self, raw: bytes) -> Batch:
+        """Of an ExportLogsServiceRequest."""
+        large_apart()
+        return self._decoder.logs(raw)
+
+    def metrics(self, raw: bytes) -> Batch:
+        """Of an ExportMetricsServiceRequest."""
+        large_apart()
+        return self._decoder.metrics(raw)
+
+
 def walker_problem() -> str:
     """Why the compiled walker cannot be used, "" if it can."""
     try:
@@ -73,4 +96,4 @@ def decoder(how: How, strings: StringTable, resources: Resources, event_types: M
         return Plain(strings, resources, event_types)
     from exporter.decode.walker import Walker
 
-    return Walker(strings, resources, event_types)
+    return Apart(Walker(strings, resources, event_types))
