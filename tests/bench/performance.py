@@ -105,6 +105,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the lines for programs")
     parser.add_argument("--report", type=Path, help="write docs/performance.md and its picture")
     args = parser.parse_args()
+    for file in filter(None, (args.json, args.report)):  # not after minutes of work
+        file.parent.mkdir(parents=True, exist_ok=True)
     wanted = set(args.only.split(","))
     if unknown := wanted - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
