@@ -39,6 +39,8 @@ __all__ = ["Engine", "TrainedModel", "TrainingJob", "confidence", "train"]
 
 #: Rows of the last window that are scored after each batch: 5 to 20 ms.
 PIECE = 128
+#: For so long after spans told of latencies, gauges of them open nothing: a quiet night is no lack of spans.
+TRACED_NS = 24 * HOUR_NS
 TRACE_FAMILIES = frozenset({Family.FLOW, Family.GAP, Family.SELF_TIME})
 
 
@@ -62,6 +64,7 @@ class Engine:
         self.rows_left: int | None = None  # rows of batches so far that are not scored yet; None: no model reads the last one
         self.days = Days(settings)
         self._latest = Latest(self.series, self.days, settings)
+        self._traced_ns: int | None = None  # when spans told of latencies last
         self._silent: list[Evidence] = []  # of the last whole minutes
         self._learnt: tuple[int, list[tuple[int, int]]] | None = None  # end of the last window, and what was abnormal
         self._hurried = 0  # times that windows closed for want of room
@@ -132,7 +135,7 @@ class Engine:
         edges = self.topology.edges(end_ns)
         series, texts = self._with(pending)
         evidence = self.traces.evidence(start_ns, end_ns, pending)
-        found, flow = series_evidence(series, self.days, edges, start_ns, end_ns, spans=_has_spans(evidence))
+        found, flow = series_evidence(series, self.days, edges, start_ns, end_ns, spans=_has_spans(evidence), traced=self._traced(end_ns))
         silent = silent_services(self.presence, start_ns, end_ns)
         evidence = self._wanted([*evidence, *found, *silent, *self._odd_rows(start_ns, end_ns)])
         context = build_context(evidence, flow, series, texts, edges, start_ns, end_ns)
@@ -208,7 +211,9 @@ class Engine:
         self.days.take(self.series, end_ns)
         edges = self.topology.edges(end_ns)
         evidence = self.traces.evidence(end_ns - settings.sliding_ns, end_ns)
-        evidence += self._latest.evidence(edges, end_ns, spans=_has_spans(evidence))
+        spans = _has_spans(evidence)
+        self._traced_ns = end_ns if spans else self._traced_ns
+        evidence += self._latest.evidence(edges, end_ns, spans=spans, traced=self._traced(end_ns))
         if end_ns % MINUTE_NS == 0:
             self._silent = silent_services(self.presence, end_ns, end_ns)
         evidence = self._wanted(evidence + self._silent)
@@ -219,6 +224,10 @@ class Engine:
         if settings.live or published or end_ns % MINUTE_NS == 0:  # inline nobody looks at every window
             self._publish(end_ns, evidence)
         return published
+
+    def _traced(self, now_ns: int) -> bool:
+        """Whether spans told of latencies in the last day."""
+        return self._traced_ns is not None and now_ns - self._traced_ns < TRACED_NS
 
     def _take(self, window: Window) -> None:
         self.traces.take(window)  # traces end in windows without items, too

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from engine.evidence.level import level_evidence
-from engine.records import SECOND_NS, Evidence, PeerKind, TopologyEdge
+from engine.evidence.series import series_evidence
+from engine.normal.days import Days
+from engine.records import SECOND_NS, Evidence, Family, PeerKind, TopologyEdge
 from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.points import SeriesStore
@@ -98,6 +100,16 @@ def test_who_counts_requests_is_left_to_excess_flow_and_who_fell_silent_says_not
     assert set(at_the_end(stored([*slow, *counted, *mean]))) == {"web", "mailer"}
     end = DAY + MINUTE * (ROWS + 5)
     assert level_evidence(stored(slow), EDGES, (end - 120) * SECOND_NS, end * SECOND_NS) == []
+
+
+def test_where_spans_told_of_latencies_lately_gauges_of_them_are_not_asked() -> None:
+    store = stored(p99(lambda name, row: 8.0 if row >= ROWS - 4 else 1.0))
+    end_ns = (DAY + MINUTE * (ROWS - 1) + 5) * SECOND_NS
+    span = end_ns - 120 * SECOND_NS, end_ns
+    days = Days(EngineSettings())
+    said = {traced: series_evidence(store, days, EDGES, *span, spans=False, traced=traced)[0] for traced in (False, True)}
+    assert {item.family for item in said[False]} == {Family.LEVEL}
+    assert said[True] == []
 
 
 def test_noise_of_a_day_opens_about_nothing() -> None:
