@@ -6,14 +6,22 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 LINES_MOST: Final = 2000
 COMMENT: Final = re.compile(r"^\s*(//|/\*|\*|#(?!\[|include|define|if|e|pragma)|--\s|;;|<!--|\"\"\"|''')")
-HEADER: Final = re.compile(r"^@@ ?(?:-\d[\d,]* \+\d[\d,]* @@)?\s*(.*?)\s*(?:@@.*)?$")
+HEADER: Final = re.compile(r"^@@ ?(?:-\d[\d,]* \+\d[\d,]* @@)?\s*(.*?)\s*$")
 FILE: Final = re.compile(r"([\w.@-]+/)*[\w.@-]+\.\w{1,12}|([\w.@-]+/)+[\w.@-]+|Dockerfile|Makefile")
 SUBWORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 TOKEN: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*|\d+(?:\.\d+)?")
+
+
+class Line(NamedTuple):
+    """A line of a hunk."""
+
+    sign: str  # "+", "-" or " "
+    indent: int  # a tab counts as one
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class Hunk:
     kept: tuple[str, ...]
     moved: tuple[str, ...] = ()  # lines that are removed here and added there
     reordered: bool = False  # some of them stand in another place now, past unchanged lines
+    lines: tuple[Line, ...] = ()  # all of them, comments left out, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ def parse(text: str) -> Diff:
     added: list[str] = []
     removed: list[str] = []
     kept: list[str] = []
+    lines: list[Line] = []
     changed = block = 0
     blocks: dict[tuple[str, str], set[int]] = {}  # sign and bare line -> runs of changed lines that hold it
 
@@ -68,7 +78,7 @@ def parse(text: str) -> Diff:
         if added or removed or kept:
             moved = tuple(line for line in dict.fromkeys(added) if again[_bare(line)])
             reordered = any(blocks["-", _bare(line)].isdisjoint(blocks["+", _bare(line)]) for line in moved)
-            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved, reordered))
+            hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved, reordered, tuple(lines)))
 
     for line in text.splitlines()[:LINES_MOST]:
         if line.startswith(("+++", "---", "diff ", "index ")):
@@ -76,10 +86,10 @@ def parse(text: str) -> Diff:
             file = found.group(0) if found else file
         elif line.startswith("@@"):
             close()
-            added, removed, kept = [], [], []
+            added, removed, kept, lines = [], [], [], []
             blocks.clear()
             header = HEADER.match(line)
-            place = header.group(1) if header else line[2:].strip()
+            place = (header.group(1) if header else line[2:]).replace("@@", " ").strip()
             found = FILE.match(place)
             file = found.group(0) if found else file
         elif line.startswith(("+", "-")):
@@ -87,14 +97,20 @@ def parse(text: str) -> Diff:
             content = line[1:].strip()
             if content and not COMMENT.match(line[1:]):
                 (added if line[0] == "+" else removed).append(_uncommented(content))
+                lines.append(_line(line[0], line[1:]))
                 blocks.setdefault((line[0], _bare(_uncommented(content))), set()).add(block)
         elif line.strip():
             block += 1
             kept.append(line.strip())
+            lines.append(_line(" ", line.removeprefix(" ")))
     close()
     whole = Diff(tuple(hunks), False)
     code = any(hunk.added or hunk.removed or hunk.moved for hunk in hunks)
     return Diff(whole.hunks, bool(changed) and not code)
+
+
+def _line(sign: str, text: str) -> Line:
+    return Line(sign, len(text) - len(text.lstrip()), _uncommented(text.strip()))
 
 
 def _uncommented(line: str) -> str:

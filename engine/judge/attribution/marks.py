@@ -34,6 +34,8 @@ LIMIT: Final = re.compile(
 )
 PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
+#: A line that opens a loop and holds nothing of its body.
+LOOP_HEAD: Final = re.compile(r"^\s*(for|foreach|while|loop)\b.*([{:]|\bdo)\s*$", re.I)
 ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
 CALLS_OUT: Final = re.compile(
     r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis"

@@ -45,6 +45,7 @@ from engine.judge.attribution.marks import (
     LOCK,
     LOOKUP,
     LOOP,
+    LOOP_HEAD,
     NETWORK,
     PAUSE,
     PRELOAD,
@@ -239,17 +240,25 @@ def _looked_up(lines: Iterable[str]) -> set[str]:
 
 
 def _io_in_loop(hunk: Hunk, outward: re.Pattern[str] | None) -> bool:
-    """More calls out in a loop, before or among the lines, than were removed."""
-    around = any(LOOP.search(line) for line in hunk.kept)
+    """More calls out in a loop than were removed: deeper than a line that opens one, or on it."""
+    return _looped(hunk, "+", outward) > _looped(hunk, "-", outward)
 
-    def looped(lines: tuple[str, ...]) -> int:
-        inside, calls = around, 0
-        for line in lines:
-            inside = inside or bool(LOOP.search(line))
-            calls += inside and bool(CALLS_OUT.search(line) or (outward and outward.search(line) and not DEFINES.search(line)))
-        return calls
 
-    return looped(hunk.added) > looped(hunk.removed)
+def _looped(hunk: Hunk, sign: str, outward: re.Pattern[str] | None) -> int:
+    lines = [line for line in hunk.lines if line.sign in (" ", sign)]
+    flat = all(line.indent == lines[0].indent for line in lines)
+    loops: list[int] = []
+    calls = 0
+    for line in lines:
+        while loops and line.indent <= loops[-1] and not flat:
+            loops.pop()
+        opens = bool(LOOP.search(line.text))
+        inside = bool(loops) or (opens and not LOOP_HEAD.search(line.text))
+        if inside and line.sign == sign and not TELLS.search(line.text):
+            calls += bool(CALLS_OUT.search(line.text) or (outward and outward.search(line.text) and not DEFINES.search(line.text)))
+        if opens:
+            loops.append(line.indent)
+    return calls
 
 
 def _of_edit(edit: Edit) -> Mechanism | None:
