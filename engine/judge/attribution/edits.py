@@ -45,13 +45,13 @@ class Edit(NamedTuple):
     declares: bool = False  # a name that the line declares: a field, a column
 
 
-KEYED: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*(" + NUMBER.pattern + ")", re.I)
+KEYED_NUMBER: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*(" + NUMBER.pattern + ")", re.I)
 CONFIGURATION: Final = re.compile(r"\.(ya?ml|toml|ini|conf|cfg|properties|env|json|tf|hcl|tfvars)$", re.I)
 
 
 def edits(diff: Diff) -> list[Edit]:
     """All pairs of lines that differ in one thing, in order; then numbers of one key that differ in lines that differ in more."""
-    found = [edit for hunk in diff.hunks for edit in _of_hunk(hunk)]
+    found = [edit for hunk in diff.hunks for edit, _, _ in edits_of(hunk)]
     known = {(edit.old, edit.new) for edit in found}
     for hunk in diff.hunks:
         before, after = _keyed(hunk.removed), _keyed(hunk.added)
@@ -63,17 +63,18 @@ def edits(diff: Diff) -> list[Edit]:
 
 
 def _keyed(lines: tuple[str, ...]) -> dict[str, str]:
-    return {match.group(1): match.group(2) for line in lines for match in KEYED.finditer(line)}
+    return {match.group(1): match.group(2) for line in lines for match in KEYED_NUMBER.finditer(line)}
 
 
-def _of_hunk(hunk: Hunk) -> Iterator[Edit]:
+def edits_of(hunk: Hunk) -> Iterator[tuple[Edit, str, str]]:
+    """Edits of a hunk, each with the lines before and after."""
     added = list(hunk.added)
     for old in hunk.removed:
         for new in added:
             edit = _compare(old, new, hunk)
             if edit is not None:
                 added.remove(new)
-                yield edit
+                yield edit, old, new
                 break
 
 

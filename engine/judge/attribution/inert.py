@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from engine.judge.attribution.diff import Diff
 from engine.judge.attribution.edits import edits
 from engine.judge.attribution.files import CI, DOCS, ELSEWHERE, LOOKS, MODULES, TESTS
+from engine.judge.attribution.marks import RAISES
 from engine.records import ChangeType, ConfigChange
 
 TELLS: Final = re.compile(
@@ -26,6 +28,9 @@ CHURN_MOST: Final = 40
 CHURN_USUAL: Final = 1.5
 COSMETIC: Final = re.compile(r"banner|colou?r|title|theme|log.?level|caption|icon|label|logo|font|greeting|wording|footer", re.I)
 SENTENCE: Final = re.compile(r"^[A-Za-z][A-Za-z'’]*([ ,;:!?.-]+[A-Za-z'’]+)+[.!?:;]*$")
+RAISED: Final = re.compile(r"\b(?:raise|throw(?:\s+new)?|panic!?\(|Err\(|new)\s*([\w.:]+)")
+#: Libraries of tests and builds only.
+TEST_LIBRARY: Final = re.compile(r"test|mock|junit|jest|assert|lint|fixture|faker|coverage|dev-?dep|@types/", re.I)
 VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -34,7 +39,7 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
 
     docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3;
     nothing but white space -3, but an order -.5; looks and wording -2.5;
-    patch release of a library -.8, minor -.3; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
+    what an error says -2.5; patch release of a library -.8, minor -.3, of one for tests -3; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
     files = change.files
     for words, term, why in ((DOCS, -5.0, "documentation"), (TESTS, -5.0, "tests"), (CI, -5.0, "the build")):
@@ -50,6 +55,9 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
         return (-0.5, "changes an order only") if reordered else (-3.0, "changes white space only")
     if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
         return -4.0, "changes only what is logged or measured"
+    said = reworded(diff)
+    if said and all(line in said or AROUND.search(line) for line in lines) and _raised(diff.removed) == _raised(diff.added):
+        return -2.5, "changes only what an error says"
     changed = edits(diff)
     if lines and len(changed) * 2 >= len(lines) and all(is_prose(edit.old) and is_prose(edit.new) for edit in changed):
         return -2.5, "changes only wording"
@@ -76,6 +84,21 @@ def churn_term(diff: Diff) -> float:
     return math.log(1 + min(lines, CHURN_MOST)) - CHURN_USUAL if lines else 0.0
 
 
+def reworded(diff: Diff) -> frozenset[str]:
+    """Lines that raise an error in places where one was raised before: what it says is new, not that it is raised."""
+    found: set[str] = set()
+    for hunk in diff.hunks:
+        before, after = (tuple(line for line in lines if RAISES.search(line)) for lines in (hunk.removed, hunk.added))
+        if before and len(before) == len(after):
+            found.update(before, after)
+    return frozenset(found)
+
+
+def _raised(lines: Iterable[str]) -> set[str]:
+    """What is raised: names of errors."""
+    return {match.group(1) for line in lines for match in RAISED.finditer(line)}
+
+
 def is_prose(text: str) -> bool:
     """Words with spaces between, for people.
 
@@ -98,6 +121,8 @@ def bump(diff: Diff) -> str:
 
 
 def _release(diff: Diff) -> tuple[float, str]:
+    if all(map(TEST_LIBRARY.search, (*diff.added, *diff.removed))):
+        return -3.0, "takes another release of a library for tests"
     step = bump(diff)
     if step == "patch":
         return -0.8, "is a patch release of a library"

@@ -15,7 +15,7 @@ GUARD: Final = re.compile(
 ASSERTION: Final = re.compile(r"\.unwrap\(\)|\.expect\(|!!(\.|\)|$)|\w!\.|\bas!\s|\.get\(\)(?=\.)|\[0\]\.|\.first\(\)\.|\bforce")
 DEREFERENCE: Final = re.compile(r"\b\w+(?:(?:\.|->)\w+(?:\(\))?){2,}")
 CLEANUP: Final = re.compile(
-    r"\bdefer\b|\.(close|release|unlock|dispose|cancel|rollback|disconnect|destroy|stop|end|shutdown|detach"
+    r"\bdefer\b|(\.|_)(close|release|unlock|dispose|cancel|rollback|disconnect|destroy|stop|end|shutdown|detach"
     r"|unsubscribe|recycle|evict|expire)(all|async|_all)?\(|\bcancel\(\)"
     r"|\busing\b|\bwith\b.*\b\w*(session|open|connect|lock|pool|scope|cursor|client|transaction)\w*|\bfinally\b"
     r"|\bensure\b|\bfree\(|remove_?listener|clear_?(interval|timeout)|\btry\s*\(",
@@ -32,6 +32,8 @@ LIMIT: Final = re.compile(
     r"|semaphore|\btake\(|\bcap\b|maxsize",
     re.I,
 )
+#: A limit that is none.
+UNBOUNDED: Final = re.compile(r"unbounded|unlimited|infinit|no_?limit|max_?int|max_?value|\binf\b", re.I)
 PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 #: A line that opens a loop and holds nothing of its body.
@@ -44,7 +46,7 @@ CALLS_OUT: Final = re.compile(
     re.I,
 )
 PRELOAD: Final = re.compile(
-    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|loaders?\b"
+    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|(data|batch)_?loaders?\b"
     r"|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
     re.I,
 )
@@ -101,14 +103,15 @@ CONDITION: Final = re.compile(
 SCHEMA: Final = re.compile(
     r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|constraint|schema)|rename_column|\bmigration\[|json:\""
     r"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
-    r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|\b\w+\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
+    r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|^(string|bytes|bool|double|float|[us]?int(32|64)|s?fixed(32|64)|[A-Z]\w+)"
+    r"\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
     re.I,
 )
 DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
 SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|where)\b|\bwhere\b.+=|\border by\b|\bjoin\b", re.I)
 INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
 NETWORK: Final = re.compile(
-    r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b|\backl\b|allow_?list|deny_?list|iptables"
+    r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b(?!\.)|\backl\b|allow_?list|deny_?list|iptables"
     r"|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
     re.I,
 )
@@ -117,7 +120,39 @@ IMAGE: Final = re.compile(r"(^|/)(dockerfile|containerfile)[\w.-]*$|\.dockerfile
 DEFINES: Final = re.compile(
     r"\b(?:function|def|func|fun|fn)\s+(?:\([^)]*\)\s*)?(\w+)|\b(?:public|private|protected|static|async)\b[^=;(]*?\b(\w+)\s*\("
 )
-PROBE: Final = re.compile(r"\w*probe\b|health_?check|/(healthz?|readyz?|livez?|up|status)\b", re.I)
+PROBE: Final = re.compile(r"\w*probe\b|health_?check\w*\s*[:={(]|[\"'](/\w+)*/(healthz?|readyz?|livez?|up|status)\b", re.I)
+#: Around changed lines: they belong to a probe.
+PROBED: Final = re.compile(r"\w*probe\s*[:={]|health_?check\s*[:={]", re.I)
+#: Whether two things are the same, and in which order they come.
+EQUALITY: Final = re.compile(
+    r"\bequals\w*\(|compare_?to|\bhash_?code\b|[=!]==|\b__(eq|hash|lt)__|\bcmp\b|comparator|collat|casefold|equal_?fold|ignore_?case"
+    r"|to_?(lower|upper)(_?case)?\(|\b(down|up)case\b|\.(lower|upper|strip|trim)\w*\(|normali[sz]e|\brecord\b.*\(|derive\(.*(eq|ord)",
+    re.I,
+)
+#: Languages, countries and time zones.
+LOCALE: Final = re.compile(
+    r"locale|\blang\b|\blc_\w+|\btz\b|tz_?(data|info)|zone_?(info|id)|time_?zone|utc_?now|\butc\b|culture_?info|strftime|set_?locale|charset"
+    r"|\bencoding\b|utf-?8|latin-?1",
+    re.I,
+)
+#: Something that is set up before it is used.
+SETS_UP: Final = re.compile(
+    r"=\s*(make\(|new\b|\[\]|\{\}|dict\(|list\(|set\(|\w+\.new\b|Some\(|\w+\.(of|empty)\()|\b(init\w*|set_?up|register\w*|bootstrap|configure)\("
+    r"|\b(make|new)\(map",
+    re.I,
+)
+#: Who may do what.
+ALLOWS: Final = re.compile(
+    r"\bgrant\b|\ballow|permission|\brole(s|_?ref|_?binding)?\b|\bscopes?\b|polic(y|ies)|\bactions?\b|\bverbs?\b|principal|\bacl\b|\biam\b"
+    r"|authori[sz]|same_?site|http_?only|\bcors\b|origins?\b|row level security",
+    re.I,
+)
+#: Values that tell series of one metric apart: each new one is kept.
+LABELS: Final = re.compile(r"label(s|_?names|_?values)?\w*\(|\w+Vec\(|\.tags?\(|\btags\s*=|set_?attributes?\(", re.I)
+#: What an error says.
+RAISES: Final = re.compile(
+    r"\braise\b|\bthrow\b|\bpanic!?\(|errorf?\(|errors\.new|fmt\.errorf|\bErr\(|abort\(|bail!|\bnew \w*(error|exception)\(", re.I
+)
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
 WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)
 CONVERT: Final = re.compile(
@@ -126,3 +161,5 @@ CONVERT: Final = re.compile(
     r"|utc|milli\w*|cents?)\b\s*[(<.!=]",
     re.I,
 )
+#: Where a number is more than a quantity.
+NO_QUANTITY: Final = re.compile(r"cron|schedul|port\b|cidr|\bif\b|\bwhen\b|\bwhile\b|[<>]=?\s*\d|[=!]=", re.I)

@@ -39,6 +39,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
     ),
     (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
     (
+        r"\b(retention|retain|history|keep (?!alive)|days|archive)\b",
+        {"missing": 1.6, "data": 1.2, "errors": 0.6, "lag": 0.6},
+        {"disk": 1.6, "memory": 1.4, "saturation": 0.8, "query": 0.7},
+    ),
+    (
         r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir",
         {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5},
         {"memory": 1.0, "errors": 0.2},
@@ -49,7 +54,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"latency": 1.6, "lag": 1.5, "timeout": 0.8},
     ),
     (
-        r"\b(batch|poll.*records?|bulk|chunk|prefetch|page size|fetch size)",
+        r"\b(batch\w*|group\w*|poll.*records?|bulk|chunk|prefetch|page size|fetch size)",
         {"fanout": 1.2, "query": 1.0, "lag": 1.2, "latency": 0.6},
         {"lag": 1.8, "memory": 1.4, "timeout": 1.3, "latency": 1.0},
     ),
@@ -57,6 +62,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         r"rate limit|\bthrottl|\bquota|\brps\b|\bqps\b|\bburst|\bpermits",
         {"throttled": 2.0, "exhausted": 1.2, "errors": 0.8},
         {"saturation": 1.2, "fanout": 1.0, "latency": 0.7},
+    ),
+    (
+        r"\b(weight|traffic|canary|rollout|split)\b",
+        {"health": 1.2, "errors": 0.8, "refused": 0.8, "latency": 0.6},
+        {"health": 1.2, "errors": 0.8, "refused": 0.8, "latency": 0.8, "missing": 0.6, "crash": 0.6},
     ),
     (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
     (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
