@@ -75,7 +75,7 @@ MACHINES: Final = (
 #: Series of what lies below all code.
 BELOW: Final = re.compile(
     r"(volume|disk|device|block|storage|ebs)\w*(latenc|await|wait|queue)|io_?wait|(?<![a-z])steal|retransmi|packets?_?(loss|lost|drop)"
-    r"|throttled_(io|credit)|temperature|(?<![a-z])ecc(?![a-z])|raid|nic_|link_(errors|down)",
+    r"|throttled_(io|credit)|temperature|(?<![a-z])ecc(?![a-z])|(?<![a-z])raid|(?<![a-z])nic_|link_(errors|down)",
     re.I,
 )
 BELOW_NATS: Final = 1.2

@@ -13,7 +13,7 @@ KINDS: Final = (
         re.compile(
             r"err|fail|5xx|4xx|(?<!\d)[45]\d\d(?!\d)|exception|timeouts?_|panic|abort|reject|drop|denied|throttl|exhaust"
             r"|unavailab|success|availab|oom|crash|restart|refus|violat|invalid|unresolved|duplicat|dead_?letter|fallback|corrupt"
-            r"|mismatch|discard|(?<![a-z])lost|on_hold|unhealthy|abandon|declin"
+            r"|mismatch|unmatched|discard|(?<![a-z])lost|on_hold|unhealthy|abandon|declin|missing|skipped|orphan|stale|undeliver|bounce|unsent|stuck"
         ),
     ),
     (

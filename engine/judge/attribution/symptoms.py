@@ -29,7 +29,7 @@ TEXTS: Final = (
     r"|type ?mismatch|conversion|required field"
     r"|is required|validation|constraint|violates|checksum|incompatible|number ?format|format ?exception|for input string"
     r"|invalid literal|not a valid|unrecognized|illegal ?argument"),
-    ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow"),
+    ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow|\b504\b|gateway time"),
     ("refused",
     r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution"
     r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|unexpected eof"),
@@ -51,14 +51,14 @@ TEXTS: Final = (
     ("disk", r"no space|disk|read-only file|i/o error|inode"),
     ("certificate", r"certificate|x509|\btls\b|\bssl\b|handshake"),
     ("data",
-    r"mismatch|does not (balance|match|agree|add up)|differ|inconsisten|incorrect|wrong|unequal|checksum|duplicate"
-    r"|negative|overflow|precision|corrupt"),
+    r"mismatch|(does|do|did) not (balance|match|agree|add up)|no (match|counterpart)|unmatched|differ|inconsisten|incorrect|wrong|unequal"
+    r"|checksum|duplicate|negative|overflow|precision|corrupt|stale|out of sync|diverge"),
     ("type",
     r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable"
     r"|iterable|callable|serializable)|expect(ed|ing) .{1,40}(got|but|features|arguments|values)|unhashable|positional argument"
     r"|wrong number of|dimension|shape"),
     ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
-    ("query", r"quer(y|ies)|\bselect\b|\bsql\b|statement|activerecord"),
+    ("query", r"quer(y|ies)|\bselect\b.+\bfrom\b|\bsql\b|sql statement|statement timeout|cancell?ing statement|activerecord"),
 )  # fmt: skip
 #: What the name of a series says on top.
 NAMES: Final = (
@@ -77,7 +77,13 @@ NAMES: Final = (
     ("retry", r"retr"),
     ("throttled", r"429|throttl"),
     ("parse", r"deserial|parse|decode|schema|invalid|failed_records"),
+    ("data", r"mismatch|unmatched|duplicate|inconsisten|violation|drift|diverg|corrupt|stale"),
+    ("missing", r"missing|not_found|unknown|without_|orphan|skipped"),
+    ("disk", r"disk|volume|inode|filesystem"),
 )
+#: What is ill only where its series rise, unless they measure what is left.
+LOADED: Final = frozenset({"cpu", "memory", "lock", "exhausted", "lag", "timeout", "crash", "retry", "throttled", "disk"})
+SPARE: Final = re.compile(r"free|avail|idle|remain|left|headroom", re.I)
 #: Each kind for people.
 WORDS: Final = {
     "null": "an absent value used",
@@ -134,6 +140,11 @@ def _named_kinds(metric: str) -> tuple[str, ...]:
     return tuple(kind for kind, words in _NAMES if words.search(metric))
 
 
+def eases(each: Departure) -> bool:
+    """Whether a series of load or time fell: less work is a consequence, not an illness."""
+    return each.kind in ("saturation", "latency") and each.new < each.old and not SPARE.search(each.metric)
+
+
 def symptoms_of(
     risen: Iterable[Departure], texts: Iterable[SymptomText], weights: Mapping[str, float], measured: str
 ) -> tuple[tuple[str, float], ...]:
@@ -154,10 +165,11 @@ def symptoms_of(
         up = each.new > each.old
         if each.kind == "requests":
             add("fanout" if up else "idle", max(share, 0.5))
-        elif each.kind != "other":
+        elif each.kind != "other" and not eases(each):
             add(each.kind, share)
         for kind in _named_kinds(each.metric):
-            add(kind, share)
+            if up or kind not in LOADED or SPARE.search(each.metric):
+                add(kind, share)
     for text in texts:
         for kind in text_kinds(text.text):
             add(kind, text.weight)
