@@ -16,13 +16,14 @@ from engine.judge.attribution.onset import (
     Sign,
     apart,
     departures,
+    fills,
     flooded,
     root_weights,
     starved,
     walk,
 )
 from engine.judge.attribution.series import STARTS, VOLUME, arrivals
-from engine.judge.attribution.symptoms import symptoms_of
+from engine.judge.attribution.symptoms import eases, symptoms_of
 from engine.records import HOUR_NS, MINUTE_NS, SECOND_NS, SEVERITY_ERROR, SEVERITY_WARN, Evidence, Family, PeerKind, TopologyEdge
 from engine.take.points import SeriesStore
 from engine.take.texts import TextCount, TextKind, Texts
@@ -120,7 +121,7 @@ def build_context(
     heard = texts.counts(start_ns - BACK_NS, end_ns)
     involved = {key.service for key in store.keys if key.service} | {name for edge in edges for name in (edge.caller, edge.callee)}
     signs = _signs(evidence, risen, heard, involved, start_ns)
-    onset_ns = walk(signs, start_ns, end_ns)
+    onset_ns = walk(signs, start_ns, end_ns, [each for each in risen if fills(each)])
     earliest = min((each.before_ns for each in risen if each.time_ns == onset_ns), default=onset_ns)
     roots = root_weights(signs, edges, onset_ns, flooded(risen, edges) | starved(risen, signs))
     shares: Mapping[str, tuple[float, float]] = {}
@@ -182,7 +183,9 @@ def _signs(
 
 
 def _kind(each: Departure) -> str:
-    """Kind of the sign of a departure: `drive` where a service starts at least 1.5 times as much as usual."""
+    """Kind of the sign of a departure: `drive` where a service starts at least 1.5 times as much as usual, `requests` where it eases."""
+    if eases(each):
+        return "requests"
     more = each.old > 0 and each.new >= FLOOD_RATIO * each.old
     return "drive" if each.kind == "requests" and more and STARTS.search(each.metric) and not arrivals(each.metric) else each.kind
 

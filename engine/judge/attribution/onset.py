@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.judge.attribution.series import SERVED, arrivals, series_kind
+from engine.judge.attribution.series import FILLS, SERVED, arrivals, series_kind
 from engine.records import F64, I64, MINUTE_NS, SECOND_NS, TopologyEdge
 from engine.take.points import SeriesStore
 
@@ -24,12 +24,14 @@ FADE_SECONDS: Final = 900.0
 CALLEE_SICK: Final = 0.35
 FLOOD_RATIO: Final = 1.5
 STARVED_RATIO: Final = 0.67
-RISE_MOST: Final = 60  # points that a slow rise is followed back
+RISE_MOST: Final = 240  # points that a slow rise is followed back
 TOGETHER_NS: Final = 2 * MINUTE_NS
 HISTORY_LEAST: Final = 12
 QUIET_NS: Final = 20 * MINUTE_NS  # before the window, that are not history yet: onsets come before alerts
 DEPART_Z: Final = 5.0
 STAY_Z: Final = 4.0
+LEAST_SHARE: Final = 0.05  # of the median: the least scale
+LEAST_SHARE_SLOW: Final = 0.1
 STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
 
 
@@ -54,6 +56,7 @@ class Departure:
     old: float
     new: float
     before_ns: int  # last point at the old level; where a slow rise began
+    until_ns: int = 0  # last point that is loud
 
 
 def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> list[Departure]:
@@ -71,31 +74,51 @@ def departures(store: SeriesStore, start_ns: int, end_ns: int, back_ns: int) -> 
         key = store.keys[int(row[begin])]
         if not key.service or not key.metric:
             continue
-        departure = departure_of(time_ns[at], value[at], start_ns)
+        departure = departure_of(time_ns[at], value[at], start_ns, slow=bool(FILLS.search(key.metric)))
         if departure is not None:
-            first, z, old, new = departure
+            first, last, z, old, new = departure
             when, before = int(time_ns[at][first]), int(time_ns[at][rise_of(value[at], first, old)])
-            found.append(Departure(key.service, key.metric, series_kind(key.metric), when, z, old, new, before))
+            until = int(time_ns[at][last])
+            found.append(Departure(key.service, key.metric, series_kind(key.metric), when, z, old, new, before, until))
     return sorted(found, key=lambda each: (each.time_ns, each.service, each.metric))
 
 
-def departure_of(time_ns: I64, value: F64, start_ns: int) -> tuple[int, float, float, float] | None:
-    """Index of the first point, z, old and new level of a series' departure; None where it keeps its level."""
+Found = tuple[int, int, float, float, float]
+
+
+def departure_of(time_ns: I64, value: F64, start_ns: int, *, slow: bool = False) -> Found | None:
+    """Index of the first and of the last loud point, z, old and new level of a series' departure; None where it keeps its level.
+
+    What is `slow` may have begun to fill up long ago: the older half of its history is what is usual, and less than half of it more is none.
+    """
     usual = value[time_ns < start_ns - QUIET_NS]
     early = len(usual) >= HISTORY_LEAST
     usual = usual if early else value[time_ns < start_ns]
     if len(usual) < HISTORY_LEAST:
         return None
+    if slow and early and len(usual) >= 2 * HISTORY_LEAST:
+        found = _departure(time_ns, value, start_ns, _usual(usual[: len(usual) // 2], LEAST_SHARE_SLOW, early=early))
+        if found is not None:
+            return found
+    return _departure(time_ns, value, start_ns, _usual(usual, LEAST_SHARE, early=early))
+
+
+def _usual(usual: F64, least: float, *, early: bool) -> tuple[float, float]:
+    """Level and scale of a history."""
     median = _quantile(np.sort(usual), 0.5)
     distance = np.sort(np.abs(usual - median))
     # a history that ends where the window begins may hold the departure itself: its tail is no measure of what is usual
     tail = _quantile(distance, 0.9) / 1.645 if early else 0.0
     middle = _quantile(distance, 0.5)
-    scale = max(1.4826 * middle, 0.05 * abs(median), tail)
-    if middle == 0 and scale > 0.05 * abs(median):
+    scale = max(1.4826 * middle, least * abs(median), tail)
+    if middle == 0 and scale > least * abs(median):
         # nearly constant: the few odd points may be the departure itself
-        scale = max(0.05 * abs(median), _quantile(distance[distance > 0], 0.5) / 20)
-    scale = max(scale, 1e-9)
+        scale = max(least * abs(median), _quantile(distance[distance > 0], 0.5) / 20)
+    return median, max(scale, 1e-9)
+
+
+def _departure(time_ns: I64, value: F64, start_ns: int, usual: tuple[float, float]) -> Found | None:
+    median, scale = usual
     z = (value - median) / scale
     loud, high = np.abs(z) > DEPART_Z, np.abs(z) > STAY_Z
     stays = np.convolve(high, np.ones(4, int))[3:] >= 3 if len(z) >= 4 else np.zeros(len(z), bool)
@@ -112,7 +135,7 @@ def departure_of(time_ns: I64, value: F64, start_ns: int) -> tuple[int, float, f
     at = int(begins[first])
     after = value[at : at + 10]
     peak = z[at:]
-    return at, float(peak[np.argmax(np.abs(peak))]), median, _quantile(np.sort(after), 0.5)
+    return at, int(begins[-1]), float(peak[np.argmax(np.abs(peak))]), median, _quantile(np.sort(after), 0.5)
 
 
 def _quantile(ordered: F64, share: float) -> float:
@@ -135,10 +158,16 @@ def rise_of(value: F64, first: int, old: float) -> int:
     return int(min(max(0, first - 1), low + 4 + usual[-1])) if len(usual) else max(0, first - 1)
 
 
-def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:
+def fills(each: Departure) -> bool:
+    """Whether a series rose that fills up until something is full."""
+    return each.new > each.old and bool(FILLS.search(each.metric))
+
+
+def walk(signs: Iterable[Sign], start_ns: int, end_ns: int, filling: Iterable[Departure] = ()) -> int:
     """T0: from the last sign before `start_ns` (else the first one after it) back over gaps of at most 15 minutes; start without signs.
 
-    Times in ns. A request rate alone is a sign like the others: a surge begins there.
+    Times in ns. A request rate alone is a sign like the others: a surge begins there. What fills up is a sign all the time: no gap ends the
+    walk between where a series of `filling` departs and where it is loud last.
     """
     times = sorted({sign.time_ns for sign in signs if start_ns - BACK_NS <= sign.time_ns <= end_ns})
     if not times:
@@ -147,10 +176,14 @@ def walk(signs: Iterable[Sign], start_ns: int, end_ns: int) -> int:
     if not before or start_ns - before[-1] > GAP_NS:
         after = [time for time in times if time > start_ns]
         return after[0] if after else start_ns
-    at = len(before) - 1
-    while at and before[at] - before[at - 1] <= GAP_NS:
-        at -= 1
-    return before[at]
+    slow = [(each.time_ns, each.until_ns) for each in filling]
+    at = before[-1]
+    while True:
+        back = min((time for time in before if at - GAP_NS <= time < at), default=at)
+        back = min((first for first, last in slow if start_ns - BACK_NS <= first < at <= last + GAP_NS), default=back)
+        if back >= at:
+            return at
+        at = back
 
 
 def flooded(risen: Iterable[Departure], edges: Iterable[TopologyEdge]) -> frozenset[str]:
