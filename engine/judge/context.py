@@ -134,7 +134,7 @@ def build_context(
     before = {(each.service, each.kind, each.text): each.records for each in texts.counts(start_ns - BACK_NS, onset_ns - MINUTE_NS)}
     callers = {edge.caller for edge in edges if edge.callee == root and edge.caller != root}
     said = _symptom_texts(during, before, {view.service: view for view in views}, callers)
-    load_ratio, load_service = _load(flow, risen, edges, root, onset_ns)
+    load_ratio, load_service = _load(flow, risen, edges, root, onset_ns, texts.senders)
     outside_share, outside_host = _outside(during, root, texts.senders)
     here = [each for each in risen if each.time_ns >= onset_ns - MINUTE_NS]
     return ChangeContext(
@@ -238,14 +238,17 @@ def _load(
     edges: Sequence[TopologyEdge],
     root: str,
     onset_ns: int,
+    known: set[str],
 ) -> tuple[float, str]:
-    """How many times more requests came in at an entry, and where. A callee that is called more often by one caller is no entry,
-    but what comes in may be larger, too."""
+    """How many times more requests came in at an entry, and where: at a service that none of those that are `known`, by what they send, call.
+
+    A callee that is called more often by one caller is no entry, but what comes in may be larger, too.
+    """
     ratio, service = 1.0, ""
     if flow is not None:
         ratio = flow.load({root, flow.entry})
         service = flow.entry if ratio > 1 else ""
-    called = {edge.callee for edge in edges if edge.caller != edge.callee}
+    called = {edge.callee for edge in edges if edge.caller != edge.callee and edge.caller in known}
     for each in risen:
         entry = bool(VOLUME.search(each.metric)) or (each.kind == "requests" and each.service not in called and arrivals(each.metric))
         then = -15 * MINUTE_NS <= each.time_ns - onset_ns <= 5 * MINUTE_NS

@@ -18,7 +18,7 @@ from engine.judge.attribution.files import MODULES
 from engine.judge.attribution.inert import TELLS, bump, reworded
 from engine.judge.attribution.marks import ADDRESS, CACHE
 from engine.judge.attribution.quantities import Mechanism, against, of_number
-from engine.judge.attribution.rules import of_hunk, outward
+from engine.judge.attribution.rules import around, of_hunk
 from engine.judge.attribution.symptoms import WORDS, text_kinds
 from engine.records import ChangeType, ConfigChange
 
@@ -56,9 +56,9 @@ def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, floa
 
 def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     """Everything that a change does, as far as its diff and parameters tell."""
-    calls, said = outward(diff), reworded(diff)
+    common, said = around(diff), reworded(diff)
     hunks = tuple(_without(hunk, said) for hunk in diff.hunks if not MODULES.search(hunk.file))
-    found = [mechanism for hunk in hunks for mechanism in of_hunk(hunk, calls)]
+    found = [mechanism for hunk in hunks for mechanism in of_hunk(hunk, common)]
     found += [mechanism for edit in edits(Diff(hunks, False)) if (mechanism := _of_edit(edit)) is not None]
     for param in change.params:
         old, new = number(param.old), number(param.new)

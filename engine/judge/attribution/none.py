@@ -41,12 +41,40 @@ MACHINES: Final = (
         re.compile(
             r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
             r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling|hardware error"
-            r"|machine check|\becc\b|soft lockup|hung task",
+            r"|machine check|\becc\b|soft lockup|hung task|\bxid\b|fallen off the bus|uncorrect(able|ed)|double[- ]bit|nvlink error"
+            r"|device (was )?(lost|disconnected|not responding)|thermal (throttl|shutdown|trip)|power supply|link training|pcie bus error"
+            r"|smart (error|failure)|medium error|bad (block|sector)|controller (reset|failure|timeout)|watchdog: bug|mce: ",
             re.I,
         ),
         "machines",
     ),
-    (re.compile(r"certificate (has )?expired|certificate is not yet|x509.*expired|expired certificate", re.I), "an expired certificate"),
+    (
+        re.compile(
+            r"certificate (has )?expired|certificate is not yet|x509.*expired|expired certificate|notafter|cert\w* validity|has expired on"
+            r"|(license|licence|subscription|domain|contract|trial|api key|password|credential\w*) (has |is )?(expired|suspended"
+            r"|lapsed|disabled|cancell?ed)|account (is )?past due|billing (is )?(disabled|not enabled)",
+            re.I,
+        ),
+        "something that expired",
+    ),
+    (
+        re.compile(
+            r"maximum value of sequence|sequence .*(exhausted|limit)|auto_?increment.*(fail|exhaust|maximum|out of range)"
+            r"|failed to read auto-?increment|wraparound|out of range for (type|column).*(int|serial)|integer out of range"
+            r"|\b(2200h|54000|53100|57p0[1-5]|58030|xx00[12])\b|clock (skew|drift|jump|stepp)|ntp .*(unsync|lost|offset)|leap second",
+            re.I,
+        ),
+        "something that came to its end",
+    ),
+    (
+        re.compile(
+            r"(insufficient|not enough|no) (instance )?capacity|insufficientinstancecapacity|capacity-?not-?available|stockout"
+            r"|(monthly|daily|project|organi[sz]ation)[- ]?(quota|limit|cap)\b"
+            r"|exceeded your current quota|model .*(overloaded|at capacity)|\b529\b|out of (credits|quota)",
+            re.I,
+        ),
+        "a provider's quota",
+    ),
     (
         re.compile(
             r"failover|recovery mode|read[- ]?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"

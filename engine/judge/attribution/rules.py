@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from engine.judge.attribution import marks
 from engine.judge.attribution.diff import Diff, Hunk, Line
-from engine.judge.attribution.edits import KEYED_NUMBER, LITERAL, edits_of, number
+from engine.judge.attribution.edits import KEYED_NUMBER, LITERAL, NUMBER, edits_of, number
 from engine.judge.attribution.inert import TELLS, is_prose
 from engine.judge.attribution.quantities import Fits, Mechanism
 
@@ -64,15 +64,11 @@ def _unlimited(hunk: Hunk) -> bool:
     return _gained(marks.UNBOUNDED, hunk) or (bool(_limits(hunk.removed)) and not _limits(hunk.added))
 
 
-def _limited(hunk: Hunk) -> bool:
+def _limited(hunk: Hunk, numbers: frozenset[float]) -> bool:
     """A limit that was not there, or one that was none; a number that only moved is no new one."""
-    fresh = _numbers(_limits(hunk.added))
-    moved = bool(fresh) and fresh <= _numbers(hunk.removed)
+    fresh = {number(found.group(2)) for line in _limits(hunk.added) for found in KEYED_NUMBER.finditer(line)}
+    moved = bool(fresh) and fresh <= numbers
     return bool(_limits(hunk.added)) and not _limits(hunk.removed) and not moved and not _unlimited(hunk)
-
-
-def _numbers(lines: Iterable[str]) -> set[float]:
-    return {number(found.group(2)) for line in lines for found in KEYED_NUMBER.finditer(line)}
 
 
 def _held(hunk: Hunk) -> bool:
@@ -148,13 +144,21 @@ def _calls(line: Line, outward: Pattern | None) -> bool:
     return not TELLS.search(line.text) and (known or bool(marks.CALLS_OUT.search(line.text)))
 
 
-def outward(diff: Diff) -> Pattern | None:
-    """Calls of functions that the diff adds and that call out themselves; None where there are none."""
+class Around(NamedTuple):
+    """What the hunks of a diff have in common."""
+
+    calls: Pattern | None  # of functions that the diff adds and that call out themselves
+    numbers: frozenset[float]  # in removed lines
+
+
+def around(diff: Diff) -> Around:
+    """What the hunks of a diff have in common."""
     names = set()
     for hunk in diff.hunks:
         if any(marks.CALLS_OUT.search(line) or marks.SQL.search(line) for line in hunk.added):
             names |= {one or other for line in hunk.added for one, other in marks.DEFINES.findall(line)}
-    return re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\(") if names else None
+    calls = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\(") if names else None
+    return Around(calls, frozenset(number(found.group(0)) for line in diff.removed for found in NUMBER.finditer(line)))
 
 
 lost, gained, touched, rewritten = (lambda pattern, how=how: partial(how, pattern) for how in (_lost, _gained, _touched, _rewritten))
@@ -193,7 +197,6 @@ RULES: Final = (
         },
         _unlimited,
     ),
-    Rule("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "errors": 0.5, "idle": 0.4}, _limited),
     Rule(
         "removes a pause between attempts",
         {"retry": 1.6, "throttled": 1.6, "fanout": 1.5, "lock": 1.3, "cpu": 1.1, "exhausted": 0.9},
@@ -320,10 +323,11 @@ LOOPED: Final = Mechanism(
     "calls out once an item in a loop",
     {"query": 1.9, "fanout": 1.8, "latency": 1.3, "exhausted": 0.8, "saturation": 0.6, "timeout": 0.6, "throttled": 0.8},
 )
+LIMITED: Final = Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "errors": 0.5, "idle": 0.4})
 LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.6, "saturation": 0.8, "cpu": 0.7})
 
 
-def of_hunk(hunk: Hunk, calls: Pattern | None) -> Iterator[Mechanism]:
+def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
     """What a hunk does. Lines that only log or measure do nothing, sentences in quotes neither; numbers that changed: see quantities."""
     if _gained(marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))):
         yield LABELLED
@@ -331,8 +335,10 @@ def of_hunk(hunk: Hunk, calls: Pattern | None) -> Iterator[Mechanism]:
     hunk = replace(hunk, added=_does(hunk.added, numbers), removed=_does(hunk.removed, numbers))
     if not hunk.added and not hunk.removed and not hunk.reordered:
         return
-    if _looped(hunk, calls):
+    if _looped(hunk, around.calls):
         yield LOOPED
+    if _limited(hunk, around.numbers):
+        yield LIMITED
     yield from (Mechanism(rule.what, rule.fits) for rule in RULES if rule.when(hunk))
 
 
