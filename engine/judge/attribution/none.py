@@ -23,6 +23,14 @@ STATUS_WORDS: Final = re.compile(
     r"|resolved)",
     re.I,
 )
+#: An answer to what the sender did wrong.
+OURS: Final = re.compile(
+    r"unknown authority|local issuer|self[- ]signed|certificate verify failed|path building failed|untrusted|trust anchor"
+    r"|\b4(00|01|03|05|06|11|13|15|22)\b|bad request|unauthori[sz]ed|forbidden|unprocessable|unsupported media|method not allowed"
+    r"|invalid (api key|signature|client|token|request|parameter)|too large",
+    re.I,
+)
+OURS_SHARE: Final = 0.35
 PRIVATE: Final = re.compile(
     r"\.(internal|local|localdomain|lan|corp|intra|private|svc|cluster|home|test|default)(\.|$)"
     r"|^(10|127|169\.254|192\.168|172\.(1[6-9]|2\d|3[01]))\.|^\[?f[cde]",
@@ -118,6 +126,12 @@ def is_public(host: str) -> bool:
     return "." in host and not PRIVATE.search(host)
 
 
+def _is_ours(context: ChangeContext) -> bool:
+    """Whether the root's loudest new error about an outside host says that what it sent, or whom it trusts, is wrong."""
+    said = (each for each in context.texts if each.service == context.root and not each.usual and each.kind is not TextKind.STATEMENT)
+    return any(OURS.search(each.text) for each in said)
+
+
 def base(context: ChangeContext, *, bare: bool) -> float:
     """Nats of *none* with nothing to say for it, and of a change that was never told: nothing tells the two apart."""
     if not bare:
@@ -145,7 +159,8 @@ def none_term(context: ChangeContext, *, bare: bool) -> tuple[float, tuple[str, 
         reasons.append(f"{context.load_service} gets {ratio:.2g} times its usual requests")
     if context.outside_share >= OUTSIDE_FROM:
         # a host of our own may be out of reach because of a change of ours
-        nats += 1 + 3 * context.outside_share if is_public(context.outside_host) else 0.5 + context.outside_share
+        outside = 1 + 3 * context.outside_share if is_public(context.outside_host) else 0.5 + context.outside_share
+        nats += outside * (OURS_SHARE if _is_ours(context) else 1.0)
         reasons.append(f"{context.outside_share:.0%} of the errors of {context.root} name {context.outside_host}, which is outside")
     if len(context.apart) > 1:
         nats += min(APART_MOST, APART * (len(context.apart) - 1))

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.judge.attribution.series import FILLS, SERVED, arrivals, series_kind
+from engine.judge.attribution.series import BACKLOG, FILLS, SERVED, arrivals, series_kind
 from engine.records import F64, I64, MINUTE_NS, SECOND_NS, TopologyEdge
 from engine.take.points import SeriesStore
 
@@ -244,21 +244,23 @@ def root_weights(
     """R(s) of every service with a sign at or after the onset.
 
     A callee that merely gets more requests is not sick, and one that falls ill five minutes later than its caller explains nothing;
+    a queue that calls nobody grows because those that call it, its consumers, are slow;
     one that is overrun (`flooded`, or `starved`) is the sufferer, and one that starts more of its own (jobs, outgoing calls) the driver.
     """
     first: dict[str, int] = {}
     sick: dict[str, int] = {}
+    callees: dict[str, set[str]] = {}
+    for edge in edges:
+        if edge.caller != edge.callee:
+            callees.setdefault(edge.caller, set()).add(edge.callee)
     driving = {sign.service for sign in signs if sign.kind == "drive" and sign.time_ns >= onset_ns - SECOND_NS}
     for sign in signs:
         if sign.time_ns < onset_ns - SECOND_NS:
             continue
         first[sign.service] = min(first.get(sign.service, sign.time_ns), sign.time_ns)
-        if sign.kind not in ("requests", "drive"):
+        waits = sign.service not in callees and bool(BACKLOG.search(sign.what))
+        if sign.kind not in ("requests", "drive") and not waits:
             sick[sign.service] = min(sick.get(sign.service, sign.time_ns), sign.time_ns)
-    callees: dict[str, set[str]] = {}
-    for edge in edges:
-        if edge.caller != edge.callee:
-            callees.setdefault(edge.caller, set()).add(edge.callee)
     weights = {}
     for service, time_ns in first.items():
         weight = math.exp(-max(0, time_ns - onset_ns) / SECOND_NS / FADE_SECONDS)

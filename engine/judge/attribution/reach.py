@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from engine.judge.attribution.diff import TOKEN
 from engine.judge.attribution.files import is_shared, name_words, service_of_file
 from engine.judge.attribution.live import Live
+from engine.judge.attribution.onset import STARVED_RATIO
+from engine.judge.attribution.series import arrivals
 from engine.judge.context import ChangeContext, ServiceView
 from engine.records import ChangeType, ConfigChange
 
@@ -21,6 +23,12 @@ UPSTREAM: Final = 0.6  # who sends its work to a root that idles, or that refuse
 REFUSALS: Final = ("parse", "data", "type", "auth", "route")
 REFUSES_FROM: Final = 0.6
 IDLE_FROM: Final = 0.9
+CONTRACT: Final = re.compile(
+    r"\.(proto|avsc|avdl|thrift|graphqls?|xsd|wsdl|asn1?)$|(^|/)(contracts?|schemas?|protos?|idl|openapi|swagger|asyncapi|events?)/", re.I
+)
+PARTED: Final = ("refused", "health", "timeout", "route", "missing", "auth")  # how a caller says that it does not reach who it calls
+PARTED_SHARE: Final = 0.8
+LAG_FROM: Final = 0.6
 UNEXPLAINED: Final = 0.5  # nats for each service that fell ill at once and that it does not reach
 SIBLING: Final = 0.6  # changes a table of a database that the root uses, too, or fills up what both use
 STATEMENT: Final = re.compile(r"^\+.*\b(create|alter|drop|lock|truncate)\s+(unique\s+)?(table|index|column|type|view)\b", re.I | re.M)
@@ -84,6 +92,12 @@ def reach_term(change: ConfigChange, live: Live, context: ChangeContext) -> tupl
     if (idle or refuses) and best < UPSTREAM and (above := upstream(root, context).intersection(touched)):
         what = "should send" if idle else "sends"
         best, why = UPSTREAM, f"touches {sorted(above)[0]}, which {what} {root} its work"
+    if best < UPSTREAM and symptoms.get("lag", 0.0) >= LAG_FROM and (above := linked.intersection(touched) - below):
+        best, why = UPSTREAM, f"touches {sorted(above)[0]}, whose work {root} falls behind with"
+    if best < UPSTREAM and linked.intersection(touched) and any(map(CONTRACT.search, change.files)):
+        best, why = UPSTREAM, f"touches a contract between {root} and {sorted(linked.intersection(touched))[0]}"
+    if best < PARTED_SHARE and (parted := _parted(below.intersection(touched), symptoms, context)):
+        best, why = PARTED_SHARE, f"touches {parted}, which {root} no longer reaches"
     # what sends nothing is infrastructure; it cannot be said to show nothing
     unseen = any(name not in context.known_services for name in touched)
     near = not touched or unseen or bool(linked.intersection(touched)) or any(context.view(name).root for name in touched)
@@ -106,6 +120,14 @@ def _filled(touched: Iterable[str], context: ChangeContext) -> str:
     ill = [service for service in sorted(of) if context.view(service).root]
     others = {edge.callee for edge in context.edges if edge.caller not in touched and context.view(edge.caller).root}
     return next((service for service in ill if service == context.root or service in others), "")
+
+
+def _parted(below: Iterable[str], symptoms: Mapping[str, float], context: ChangeContext) -> str:
+    """A callee of the root that gets less than two thirds of its work, while the root says that it does not reach somebody."""
+    if max(symptoms.get(kind, 0.0) for kind in PARTED) < REFUSES_FROM:
+        return ""
+    less = {step.service for step in context.steps if step.old > 0 and step.new < STARVED_RATIO * step.old and arrivals(step.metric)}
+    return next((service for service in sorted(below) if service in less), "")
 
 
 def _left_over(touched: Iterable[str], context: ChangeContext) -> list[str]:
