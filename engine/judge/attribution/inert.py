@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from engine.judge.attribution.diff import Diff
-from engine.judge.attribution.edits import edits
+from engine.judge.attribution.edits import LITERAL, edits
 from engine.judge.attribution.files import CI, DOCS, ELSEWHERE, LOOKS, MODULES, TESTS
-from engine.judge.attribution.marks import RAISES
+from engine.judge.attribution.marks import ENDLESS_LABEL, LABELS, RAISES
 from engine.records import ChangeType, ConfigChange
 
 TELLS: Final = re.compile(
@@ -37,7 +37,7 @@ VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> tuple[float, str]:
     """Nats against a change that can hardly do harm, and why; (0, "") if it can.
 
-    docs, tests, CI -5; log lines, metrics and comments only -4; another environment, tooling -3;
+    docs, tests, CI -5; log lines, metrics and comments only -4, but labels without end -1; another environment, tooling -3;
     nothing but white space -3, but an order -.5; looks and wording -2.5;
     what an error says -2.5; patch release of a library -.8, minor -.3, of one for tests -3; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
     """
@@ -54,6 +54,9 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
         reordered = any(hunk.reordered for hunk in diff.hunks)
         return (-0.5, "changes an order only") if reordered else (-3.0, "changes white space only")
     if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
+        fresh = [line for line in diff.added if LABELS.search(line) and ENDLESS_LABEL.search(LITERAL.sub("", line))]
+        if len(fresh) > sum(bool(LABELS.search(line)) for line in diff.removed):
+            return -1.0, "measures by labels that may have no end of values"
         return -4.0, "changes only what is logged or measured"
     said = reworded(diff)
     if said and all(line in said or AROUND.search(line) for line in lines) and _raised(diff.removed) == _raised(diff.added):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.files import MODULES
 from engine.judge.attribution.inert import TELLS, bump, reworded
 from engine.judge.attribution.marks import ADDRESS, CACHE
-from engine.judge.attribution.quantities import Mechanism, against, of_number
+from engine.judge.attribution.quantities import WRONG_WAY, Mechanism, helps, of_number
 from engine.judge.attribution.rules import around, of_hunk
 from engine.judge.attribution.symptoms import WORDS, text_kinds
 from engine.records import ChangeType, ConfigChange
@@ -30,6 +30,10 @@ ALSO: Final = 0.15  # what two more kinds of symptom add that the same mechanism
 
 #: Parameters and flags of which no more is known than their name.
 PARAMETERS: Final = (
+    (
+        re.compile(r"version|revision|\bmodel|schema|image|\btag\b|variant|release|template", re.I),
+        {"type": 1.2, "parse": 1.2, "missing": 1.0, "data": 0.8, "null": 0.8, "errors": 0.6, "latency": 0.5, "memory": 0.5},
+    ),
     (re.compile(r"delay|latenc|timeout|sleep|wait|interval", re.I), {"latency": 0.5, "timeout": 0.5}),
     (re.compile(r"error|fail|fault|percent|invalid|reject|abort", re.I), {"errors": 0.5}),
     (
@@ -41,14 +45,17 @@ PARAMETERS: Final = (
 
 def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) -> tuple[float, str]:
     """The best mechanism's fit, .3 of the next, at most 2; and what it is. `symptoms`: weights 0 ... 1 by kind."""
-    scored = []
+    scored, helped = [], ""
     for mechanism in mechanisms(change, diff):
+        if helps(mechanism, symptoms):
+            helped = mechanism.what
+            continue
         fits = sorted(((nats * symptoms.get(kind, 0.0), kind) for kind, nats in mechanism.fits.items()), reverse=True)
         if fits and fits[0][0] > 0:
             also = sum(nats for nats, _ in fits[1:3]) * ALSO
             scored.append((fits[0][0] + also, f"{mechanism.what}, which fits {WORDS[fits[0][1]]}"))
     if not scored:
-        return against(change, diff, symptoms)
+        return (WRONG_WAY, f"{helped} is the direction that would have helped") if helped else (0.0, "")
     scored.sort(key=lambda each: (-each[0], each[1]))
     total = scored[0][0] + (SECOND * scored[1][0] if len(scored) > 1 else 0.0)
     return min(MOST, total), scored[0][1]
@@ -68,7 +75,7 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
         about = text_kinds(f"{spaced(param.name)} {spaced(param.old)} {spaced(param.new)}")
         found += [Mechanism(f"{param.name} is about {WORDS[kind]}", {kind: 1.0}) for kind in sorted(about)]
         found += [
-            Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(param.name)
+            Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(spaced(param.name))
         ]
     if change.type is ChangeType.DEPLOYMENT and change.files:
         text = f"{change.summary} {' '.join(change.files)}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from engine.judge.attribution.diff import Diff, spaced
-from engine.judge.attribution.edits import Edit, edits, number
-from engine.records import ConfigChange
+from engine.judge.attribution.diff import spaced
+from engine.judge.attribution.edits import Edit
 
 WRONG_WAY: Final = -0.8
 FULL_RATIO: Final = 4.0  # a number that changes by this factor has its mechanism in full
 Fits = Mapping[str, float]
 STEEP_RATIO: Final = 1.3  # and by this one where work grows with its power
+HELPS_FROM: Final = 1.0
+HELPS_MORE: Final = 0.5
+NONE_AT_ZERO: Final = re.compile(r"time ?out|deadline|\bttl\b|\bmax\b|limit|pool|conns?\b|connections|quota|burst|size|capacity", re.I)
 STEEP: Final = re.compile(r"\b(cost|rounds?|factor|depth|level|dimensions?)\b")
 
 
@@ -23,6 +26,7 @@ class Mechanism(NamedTuple):
 
     what: str
     fits: Fits
+    opposite: Fits = MappingProxyType({})  # of a number: the fits, had it moved the other way
 
 
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
@@ -99,33 +103,23 @@ _NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls
 
 
 def of_number(edit: Edit) -> Mechanism | None:
-    """A number that fell or rose, as strong as the logarithm of its ratio: full at a factor of 4."""
+    """A number that fell or rose, as strong as the logarithm of its ratio: full at a factor of 4; half where a limit was none before."""
     if not (math.isfinite(edit.before) and math.isfinite(edit.after)) or edit.before == edit.after:
         return None
-    for words, falls, rises in _NUMBERS:
-        if words.search(spaced(edit.name)):
-            fell = edit.after < edit.before
-            floor = 1e-9
-            size = min(
-                1.0,
-                abs(math.log(max(edit.after, floor) / max(edit.before, floor)))
-                / math.log(STEEP_RATIO if STEEP.search(spaced(edit.name)) else FULL_RATIO),
-            )
-            fits = falls if fell else rises
-            name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
-            return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()})
-    return None
+    called = spaced(edit.name)
+    falls, rises = next((falls, rises) for words, falls, rises in _NUMBERS if words.search(called))
+    fell, size = edit.after < edit.before, 1.0
+    if min(edit.before, edit.after) > 0:
+        full = STEEP_RATIO if STEEP.search(called) else FULL_RATIO
+        size = min(1.0, abs(math.log(edit.after / edit.before)) / math.log(full))
+    elif NONE_AT_ZERO.search(called):
+        fell, size = edit.before <= 0, 0.5 if edit.before <= 0 else 1.0
+    fits, opposite = (falls, rises) if fell else (rises, falls)
+    name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
+    return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()}, opposite)
 
 
-def against(change: ConfigChange, diff: Diff, symptoms: Mapping[str, float]) -> tuple[float, str]:
-    """Numbers that moved the way that would have helped: -.8."""
-    changed = [edit for edit in edits(diff) if edit.kind == "number"]
-    changed += [Edit("number", param.name, param.old, param.new, number(param.old), number(param.new)) for param in change.params]
-    for edit in changed:
-        for words, falls, rises in _NUMBERS:
-            if words.search(spaced(edit.name)) and edit.after != edit.before:
-                other = rises if edit.after < edit.before else falls
-                if any(nats * symptoms.get(kind, 0.0) > 1.0 for kind, nats in other.items()):
-                    return WRONG_WAY, f"{edit.old} -> {edit.new} is the direction that would have helped"
-                break
-    return 0.0, ""
+def helps(mechanism: Mechanism, symptoms: Mapping[str, float]) -> bool:
+    """Whether a number moved the way that would have helped: the other way explains what is seen, and this one does not."""
+    this, other = (max((nats * symptoms.get(kind, 0.0) for kind, nats in fits.items()), default=0.0) for fits in (mechanism.fits, mechanism.opposite))
+    return other > HELPS_FROM and other > this + HELPS_MORE
