@@ -177,7 +177,7 @@ def _weigh(change: ConfigChange, diff: Diff, live: Live, content: Content, conte
     # what the errors miss or say is heard in the shared words already
     value_nats = step_nats + (saturated(content.nats + said_nats) - content_nats if said_nats else 0.0)
     flagged = flag_nats(change, context) if can else 0.0
-    if flagged > mechanism_nats:
+    if flagged > max(0.0, mechanism_nats):
         mechanism_nats, mechanism_why = flagged, f"switches {change.flag_key}, which the errors name"
     nats = {
         "time": time_nats,

@@ -35,8 +35,8 @@ MODULES: Final = re.compile(
     re.I,
 )
 SHARED: Final = re.compile(
-    r"^(pkg|libs?|shared|common|internal|core|platform|packages|vendor|contracts?|schemas?|protos?|protobuf"
-    r"|api|idl|models?|sdk|third_party|infra|deploy|terraform|helm|charts|k8s|config)(/|$)|^[\w.-]+$",
+    r"^(pkg|libs?|librar(y|ies)|shared|common|internal|core|platform|packages|crates|modules|gems|gradle|utils?|helpers|framework|vendor|contracts?|schemas?|protos?|protobuf"
+    r"|api|idl|models?|sdk|third_party|infra(structure)?|ops|deploy(ments?)?|gitops|manifests?|terraform|helm|charts|k8s|config)(/|$)|^[\w.-]+$",
     re.I,
 )
 #: What a pipeline or a controller applies once it is merged; no release of a service carries it.

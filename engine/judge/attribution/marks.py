@@ -132,7 +132,7 @@ EQUALITY: Final = re.compile(
 #: Languages, countries and time zones.
 LOCALE: Final = re.compile(
     r"locale|\blang\b|\blc_\w+|\btz\b|tz_?(data|info)|zone_?(info|id)|time_?zone|utc_?now|\butc\b|culture_?info|strftime|set_?locale|charset"
-    r"|\bencoding\b|utf-?8|latin-?1",
+    r"|(?<![-\w])encoding\b|utf-?8|latin-?1",
     re.I,
 )
 #: Something that is set up before it is used.
