@@ -146,7 +146,7 @@ def test_a_series_departs_where_it_leaves_its_level_for_good() -> None:
     value[50:] += 300
     found = departure_of(time, value, 55 * MINUTE_NS)
     assert found is not None
-    first, z, old, new = found
+    first, _, z, old, new = found
     assert (first, z > 5, round(old, -1), round(new, -2)) == (50, True, 100, 400)
     assert departure_of(time[:50], value[:50], 45 * MINUTE_NS) is None
 

@@ -240,7 +240,7 @@ def _load(
     onset_ns: int,
     known: set[str],
 ) -> tuple[float, str]:
-    """How many times more requests came in at an entry, and where: at a service that none of those that are `known`, by what they send, call.
+    """How many times more requests came in at an entry, and where: at a service that nobody calls of those that are `known`.
 
     A callee that is called more often by one caller is no entry, but what comes in may be larger, too.
     """

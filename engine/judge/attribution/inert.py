@@ -38,8 +38,9 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
     """Nats against a change that can hardly do harm, and why; (0, "") if it can.
 
     docs, tests, CI -5; log lines, metrics and comments only -4, but labels without end -1; another environment, tooling -3;
-    nothing but white space -3, but an order -.5; looks and wording -2.5;
-    what an error says -2.5; patch release of a library -.8, minor -.3, of one for tests -3; a commit whose diff is not known where others' are -1.5; cosmetic by its words -1.
+    nothing but white space -3, but an order -.5; looks, wording and what an error says -2.5;
+    patch release of a library -.8, minor -.3, of one for tests -3; a commit whose diff is not known where others' are -1.5;
+    cosmetic by its words -1.
     """
     files = change.files
     for words, term, why in ((DOCS, -5.0, "documentation"), (TESTS, -5.0, "tests"), (CI, -5.0, "the build")):

@@ -83,7 +83,10 @@ GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-
 #: Where work runs.
 EXECUTES: Final = re.compile(r"dispatcher|executor|thread_?pool|event_?loop|worker_?pool|subscribe_?on|publish_?on|virtual_?thread", re.I)
 #: What things are found again by.
-KEYED: Final = re.compile(r"digest|fingerprint|cache_?key|partition_?key|producer_?record|routing_?key|shard_?key|key_?by|partition_?by|hash_?code|\betag\b|\bkey\s*(:=|=)|\b\w*_key\s*(:=|=)", re.I)
+KEYED: Final = re.compile(
+    r"digest|fingerprint|cache_?key|partition_?key|producer_?record|routing_?key|shard_?key|key_?by|partition_?by|hash_?code|\betag\b|\bkey\s*(:=|=)|\b\w*_key\s*(:=|=)",
+    re.I,
+)
 #: Kept in a store that all share, and until when.
 KEEPS: Final = re.compile(r"\b\w*(redis|cache|memcached?)\w*(\.|->)(set|put|add|store|write|hset|sadd|rpush|lpush)\w*\(", re.I)
 UNTIL: Final = re.compile(r"\bttl|expir|\bex=|'ex'|\"ex\"|\bpx\b|max_?age|duration|timeout|minutes|seconds|hours|days", re.I)
@@ -150,7 +153,9 @@ ALLOWS: Final = re.compile(
 #: Values that tell series of one metric apart: each new one is kept.
 LABELS: Final = re.compile(r"label(s|_?names|_?values)?\w*\(|\w+Vec\(|\.tags?\(|\btags\s*=|set_?attributes?\(", re.I)
 #: Values of which there is no end.
-ENDLESS_LABEL: Final = re.compile(r"(?<![a-z])_?(id|uuid|guid|user|email|session|token|path|url|uri|ip|addr\w*|host|name|key)(?![a-z])", re.I)
+ENDLESS_LABEL: Final = re.compile(
+    r"(?<![a-z])_?(id|uuid|guid|user|email|session|token|path|url|uri|ip|addr\w*|host|name|key)(?![a-z])", re.I
+)
 #: What an error says.
 RAISES: Final = re.compile(
     r"\braise\b|\bthrow\b|\bpanic!?\(|errorf?\(|errors\.new|fmt\.errorf|\bErr\(|abort\(|bail!|\bnew \w*(error|exception)\(", re.I

@@ -75,7 +75,9 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
         about = text_kinds(f"{spaced(param.name)} {spaced(param.old)} {spaced(param.new)}")
         found += [Mechanism(f"{param.name} is about {WORDS[kind]}", {kind: 1.0}) for kind in sorted(about)]
         found += [
-            Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits) for words, fits in PARAMETERS if words.search(spaced(param.name))
+            Mechanism(f"{param.name} is about {WORDS[next(iter(fits))]}", fits)
+            for words, fits in PARAMETERS
+            if words.search(spaced(param.name))
         ]
     if change.type is ChangeType.DEPLOYMENT and change.files:
         text = f"{change.summary} {' '.join(change.files)}"

@@ -121,5 +121,7 @@ def of_number(edit: Edit) -> Mechanism | None:
 
 def helps(mechanism: Mechanism, symptoms: Mapping[str, float]) -> bool:
     """Whether a number moved the way that would have helped: the other way explains what is seen, and this one does not."""
-    this, other = (max((nats * symptoms.get(kind, 0.0) for kind, nats in fits.items()), default=0.0) for fits in (mechanism.fits, mechanism.opposite))
+    this, other = (
+        max((nats * symptoms.get(kind, 0.0) for kind, nats in fits.items()), default=0.0) for fits in (mechanism.fits, mechanism.opposite)
+    )
     return other > HELPS_FROM and other > this + HELPS_MORE

@@ -161,7 +161,26 @@ def around(diff: Diff) -> Around:
     return Around(calls, frozenset(number(found.group(0)) for line in diff.removed for found in NUMBER.finditer(line)))
 
 
-lost, gained, touched, rewritten = (lambda pattern, how=how: partial(how, pattern) for how in (_lost, _gained, _touched, _rewritten))
+def lost(pattern: Pattern) -> When:
+    """Fewer lines fit than before."""
+    return partial(_lost, pattern)
+
+
+def gained(pattern: Pattern) -> When:
+    """More lines fit than before."""
+    return partial(_gained, pattern)
+
+
+def touched(pattern: Pattern) -> When:
+    """A changed line fits."""
+    return partial(_touched, pattern)
+
+
+def rewritten(pattern: Pattern) -> When:
+    """A removed line fits, and an added one."""
+    return partial(_rewritten, pattern)
+
+
 RULES: Final = (
     Rule(
         "removes a check for absent values or errors",
@@ -192,8 +211,15 @@ RULES: Final = (
     Rule(
         "removes a limit, or takes it back to its default",
         {
-            "memory": 1.4, "fanout": 1.2, "throttled": 1.0, "exhausted": 1.0, "saturation": 0.9, "timeout": 0.8, "latency": 0.6,
-            "refused": 0.6, "errors": 0.4,
+            "memory": 1.4,
+            "fanout": 1.2,
+            "throttled": 1.0,
+            "exhausted": 1.0,
+            "saturation": 0.9,
+            "timeout": 0.8,
+            "latency": 0.6,
+            "refused": 0.6,
+            "errors": 0.4,
         },
         _unlimited,
     ),
@@ -208,9 +234,7 @@ RULES: Final = (
         lambda hunk: any(map(marks.ENDLESS.search, hunk.added)),
     ),
     Rule("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1}, lost(marks.PRELOAD)),
-    Rule(
-        "no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, lost(marks.CACHE)
-    ),
+    Rule("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, lost(marks.CACHE)),
     Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6}, _locks),
     Rule(
         "waits where it did not wait before",
@@ -227,9 +251,7 @@ RULES: Final = (
         {"race": 2.0, "lock": 0.8, "data": 0.8, "parse": 0.6, "errors": 0.3},
         gained(marks.SHARES),
     ),
-    Rule(
-        "repeats a repetition in a pattern", {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8}, gained(marks.BACKTRACKS)
-    ),
+    Rule("repeats a repetition in a pattern", {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8}, gained(marks.BACKTRACKS)),
     Rule(
         "keeps a table from others while it runs",
         {"lock": 2.0, "timeout": 1.0, "latency": 0.8, "exhausted": 0.7},
@@ -258,8 +280,10 @@ RULES: Final = (
     Rule(
         "keeps adding to something",
         {"memory": 1.4, "saturation": 0.5},
-        lambda hunk: any(marks.GROWS.search(line) and marks.GLOBAL.search(line) for line in hunk.added)
-        and not any(map(marks.CLEANUP.search, hunk.added)),
+        lambda hunk: (
+            any(marks.GROWS.search(line) and marks.GLOBAL.search(line) for line in hunk.added)
+            and not any(map(marks.CLEANUP.search, hunk.added))
+        ),
     ),
     Rule(
         "keeps things in a store without an end",

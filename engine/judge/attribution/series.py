@@ -74,6 +74,10 @@ def arrivals(metric: str) -> bool:
 #: What a service starts by itself.
 STARTS: Final = re.compile(r"jobs|outgoing|outbound|_sent|sent_|started|enqueued|published|attempts|retries|spawned|calls", re.I)
 #: What waits for others to take it.
-BACKLOG: Final = re.compile(r"(?<![a-z])(depth|backlog|lag|oldest|pending|unacked|ready_messages|messages_(ready|behind)|queue_(size|length))(?![a-z])", re.I)
+BACKLOG: Final = re.compile(
+    r"(?<![a-z])(depth|backlog|lag|oldest|pending|unacked|ready_messages|messages_(ready|behind)|queue_(size|length))(?![a-z])", re.I
+)
 #: What fills up until it is full.
-FILLS: Final = re.compile(r"memory|heap|(?<![a-z])rss|disk|queue|depth|backlog|lag(?![a-z])|oldest|connections|threads|goroutines|descriptors", re.I)
+FILLS: Final = re.compile(
+    r"memory|heap|(?<![a-z])rss|disk|queue|depth|backlog|lag(?![a-z])|oldest|connections|threads|goroutines|descriptors", re.I
+)
