@@ -22,6 +22,7 @@ NUMBER: Final = re.compile(
 BOOLEAN: Final = re.compile(r"\b(true|false|enabled|disabled|yes|no|on|off)\b", re.I)
 LITERAL: Final = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
 BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$")
+CORES: Final = re.compile(r"cpu|cores?\b", re.I)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
@@ -45,7 +46,7 @@ class Edit(NamedTuple):
     declares: bool = False  # a name that the line declares: a field, a column
 
 
-KEYED_NUMBER: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*(" + NUMBER.pattern + ")", re.I)
+KEYED_NUMBER: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*[\"']?(" + NUMBER.pattern + ")", re.I)
 CONFIGURATION: Final = re.compile(r"\.(ya?ml|toml|ini|conf|cfg|properties|env|json|tf|hcl|tfvars)$", re.I)
 
 
@@ -57,8 +58,8 @@ def edits(diff: Diff) -> list[Edit]:
         before, after = _keyed(hunk.removed), _keyed(hunk.added)
         for key in before.keys() & after.keys():
             old, new = before[key], after[key]
-            if number(old) != number(new) and (old, new) not in known:
-                found.append(Edit("number", key, old, new, number(old), number(new)))
+            if number(old, key) != number(new, key) and (old, new) not in known:
+                found.append(Edit("number", key, old, new, number(old, key), number(new, key)))
     return sorted(found, key=lambda edit: edit.kind != "number")
 
 
@@ -93,23 +94,25 @@ def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
         name = f"{mask_old} {hunk.place}".replace("\0", " ").strip()
         first, second = pairs[0]
         if kind == "number":
-            a, b = number(first), number(second)
+            a, b = number(first, name), number(second, name)
             return Edit(kind, name, first, second, a, b)
         declares = kind == "name" and bool(DECLARES.match(old)) and bool(DECLARES.match(new))
         return Edit(kind, name, first.strip(" \"'`"), second.strip(" \"'`"), declares=declares)
     return None
 
 
-def number(text: str) -> float:
-    """A number with its unit in base units (seconds, bytes); NaN if it is none.
+def number(text: str, name: str = "") -> float:
+    """A number with its unit in base units (seconds, bytes, cores); NaN if it is none. `name`: of what; "m" of a processor is a thousandth.
 
-    >>> number("10 * time.Minute"), number("256Mi"), number("1_000")
-    (600.0, 268435456.0, 1000.0)
+    >>> number("10 * time.Minute"), number("256Mi"), number("1_000"), number("200m", "cpu")
+    (600.0, 268435456.0, 1000.0, 0.2)
     """
     found = NUMBER.search(text)
     if not found:
         return float("nan")
     unit = (found.group(2) or "").lower()
+    if unit == "m" and CORES.search(name):
+        return float(found.group(1).replace("_", "")) / 1000
     return float(found.group(1).replace("_", "")) * UNITS.get(unit, 1.0)
 
 

@@ -24,12 +24,12 @@ CLEANUP: Final = re.compile(
 ADDRESS: Final = re.compile(r"^[/\w.:-]*(/|://|:\d{2,5}\b)|^[\w-]+(\.[\w-]+)+$")
 ACQUIRE: Final = re.compile(
     r"\b(open|connect|acquire|borrow|checkout|get_?connection|new_?client|subscribe|add_?listener|set_?interval"
-    r"|session_?factory|begin)\w*\(",
+    r"|session_?factory|begin)\w*\(|\.on\([\"']",
     re.I,
 )
 LIMIT: Final = re.compile(
     r"(\b|_)limits?\b|\bmax_?\w*|time_?outs?(?![a-z])|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
-    r"|semaphore|\btake\(|\bcap\b|maxsize",
+    r"|semaphore|\btake\(|\bcap\b|maxsize|\blru\b|circuit|\bsem(aphore)?\b",
     re.I,
 )
 #: A limit that is none.
@@ -50,15 +50,15 @@ PRELOAD: Final = re.compile(
     r"|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
     re.I,
 )
-CACHE: Final = re.compile(r"cache|memoi[sz]", re.I)
+CACHE: Final = re.compile(r"cache|memoi[sz]|\blru\b|\bets\b|redis", re.I)
 LOCK: Final = re.compile(
-    r"(?-i:(?<![A-Za-z])[lL]|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for update"
+    r"(?-i:(?<![A-Za-z])([lL]|[uU]nl)|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for[_ ]?update|advisory|pessimistic"
     r"|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
     re.I,
 )
 #: One for all requests, where each had its own.
 SHARES: Final = re.compile(
-    r"singleton|\bstatic\b(?!.*\b(class|void|int|long|boolean|bool|string|fn)\b)|\bglobal\b|lazy_?static|once_?cell|once_?lock"
+    r"singleton|\bdef\b.*=\s*(\[\]|\{\}|(set|dict|list)\(\))|\bstatic\b(?!.*\b(class|void|int|long|boolean|bool|string|fn)\b)|\bglobal\b|lazy_?static|once_?cell|once_?lock"
     r"|application_?scoped",
     re.I,
 )
@@ -73,10 +73,11 @@ BACKTRACKS: Final = re.compile(
 )
 BLOCKING: Final = re.compile(
     r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
-    r"|block_on|runBlocking|\.block\(\)|spin"
+    r"|block_on|runBlocking|\.block\(\)|spin|GenServer\.call"
 )
 ASYNC: Final = re.compile(
-    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool", re.I
+    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool|promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter",
+    re.I,
 )
 GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
 GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-Z_]{3,}\b|registry|history|seen|buffer", re.I)
@@ -107,7 +108,7 @@ SCHEMA: Final = re.compile(
     r"\b(create|alter|drop|rename|add)\s+(table|column|type|view|constraint|schema)|rename_column|\bmigration\[|json:\""
     r"|serialized?_?name|@(json|column|field|entity|serial)\w*|\[(json|data)\w*"
     r"|\b(optional|repeated|required)\s+\w+\s+\w+\s*=\s*\d+|^(string|bytes|bool|double|float|[us]?int(32|64)|s?fixed(32|64)|[A-Z]\w+)"
-    r"\s+\w+\s*=\s*\d+;|additionalProperties|\"required\"",
+    r"\s+\w+\s*=\s*\d+;|^[A-Z][A-Z0-9_]+\s*=\s*\d+;|additionalProperties|\"required\"",
     re.I,
 )
 DECODES: Final = re.compile(r"decod|unmarshal|deseriali|parse|from_?json|loads?\(", re.I)
@@ -115,7 +116,7 @@ SQL: Final = re.compile(r"\b(select|insert|update|delete)\b.+\b(from|into|set|wh
 INDEX_GONE: Final = re.compile(r"drop\s+index|remove_?index|dropindex|delete_?index", re.I)
 NETWORK: Final = re.compile(
     r"security_?group|firewall|cidr|network_?polic|\b(in|e)gress\b(?!\.)|\backl\b|allow_?list|deny_?list|iptables"
-    r"|from_?port|to_?port|subnet|peering|\bdns\b|\bcname\b|hosted_?zone",
+    r"|from_?port|to_?port|subnet|peering|\bdns(_?(policy|config|server|zone)\w*)?\b|name_?server|resolv(er|\.conf)|ndots|\bcname\b|hosted_?zone",
     re.I,
 )
 SCHEDULE: Final = re.compile(r"\bcron\w*|\bschedul\w*|run_?every|@every|fixed_?rate", re.I)
@@ -170,3 +171,32 @@ CONVERT: Final = re.compile(
 )
 #: Where a number is more than a quantity.
 NO_QUANTITY: Final = re.compile(r"cron|schedul|port\b|cidr|\bif\b|\bwhen\b|\bwhile\b|[<>]=?\s*\d|[=!]=", re.I)
+#: What ends a call that takes too long, handed on.
+HANDED_ON: Final = re.compile(r"\bctx\b|with_?context|cancellation_?token|abort_?(signal|controller)|\bsignal\b", re.I)
+AWAIT: Final = re.compile(r"\bawait\b\s*")
+#: A client or a pool that is made.
+MAKES_CLIENT: Final = re.compile(r"\b(new\s+)?\w*(client|pool|connection|channel|session|transport|engine)(::new)?\(", re.I)
+#: Which rows are found.
+FILTERS: Final = re.compile(r"\bwhere\b|\bscope\b|\bfilter(_by)?\b|\bhaving\b|\bpredicate\b|find_?(by|all|many)\b|deleted_?at|tenant_?id", re.I)
+#: Conditions for which an index is no use.
+SCANS: Final = re.compile(
+    r"\bi?like\b.*%|\b(where|and|on)\b.*\b(lower|upper|trim|date|cast|coalesce|substr\w*|to_char|year)\(|\bwhere\b.*\bor\b.*=|\bnot in\b"
+    r"|\bcross join\b|\boffset\b",
+    re.I,
+)
+#: A value that is taken times a power of something.
+SCALES: Final = re.compile(r"[*/]\s*(10+|1_000|1000_000|1e\d+|60|1024|100\.0)\b")
+HEADERS: Final = re.compile(
+    r"content-?type|authorization|user-?agent|[\"'`]x-[\w-]+[\"'`]|idempotency-?key|\betag\b|if-(none-)?match|cache-?control|\bvary\b"
+    r"|set_?header|headers?\s*[.:=\[({]",
+    re.I,
+)
+#: What tells a repetition from something new.
+REPEATS: Final = re.compile(r"idempoten|dedup|\bunique\b|upsert|on conflict|not exists|\bseen\b|already|duplicate", re.I)
+#: Whom to trust.
+TRUSTS: Final = re.compile(
+    r"\bverify\b|\bca_?(certs?|file|bundle|path)\b|\b[sm]?tls\w*|\bssl\w*|\bcerts?\b|certificate|trust_?store|key_?store|\.pem\b|cacerts", re.I
+)
+NETWORKED: Final = re.compile(r"security_?group|network_?polic|\b(in|e)gress\s*[:{]|firewall|cidr|pod_?selector", re.I)
+#: Many at once.
+PARALLEL: Final = re.compile(r"promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter|parallel|\bgo\s+\w+|go func|\bspawn", re.I)

@@ -15,10 +15,10 @@ from typing import Final
 from engine.judge.attribution.diff import Diff, Hunk, spaced
 from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.files import MODULES
-from engine.judge.attribution.inert import TELLS, bump, reworded
-from engine.judge.attribution.marks import ADDRESS, CACHE
+from engine.judge.attribution.inert import bump, reworded
 from engine.judge.attribution.quantities import WRONG_WAY, Mechanism, helps, of_number
 from engine.judge.attribution.rules import around, of_hunk
+from engine.judge.attribution.settings import of_edit
 from engine.judge.attribution.symptoms import WORDS, text_kinds
 from engine.records import ChangeType, ConfigChange
 
@@ -66,7 +66,7 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     common, said = around(diff), reworded(diff)
     hunks = tuple(_without(hunk, said) for hunk in diff.hunks if not MODULES.search(hunk.file))
     found = [mechanism for hunk in hunks for mechanism in of_hunk(hunk, common)]
-    found += [mechanism for edit in edits(Diff(hunks, False)) if (mechanism := _of_edit(edit)) is not None]
+    found += [mechanism for edit in edits(Diff(hunks, False)) if (mechanism := of_edit(edit)) is not None]
     for param in change.params:
         old, new = number(param.old), number(param.new)
         if math.isfinite(old) and math.isfinite(new):
@@ -92,23 +92,3 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
 def _without(hunk: Hunk, said: frozenset[str]) -> Hunk:
     added, removed = (tuple(line for line in lines if line not in said) for lines in (hunk.added, hunk.removed))
     return replace(hunk, added=added, removed=removed)
-
-
-def _of_edit(edit: Edit) -> Mechanism | None:
-    if edit.kind == "number":
-        return of_number(edit)
-    if edit.kind == "boolean":
-        return Mechanism(
-            f"sets {edit.old} to {edit.new}",
-            {"errors": 0.6, "latency": 0.5, "auth": 0.6, "missing": 0.5, "cache": 0.8 if CACHE.search(edit.name) else 0.2},
-        )
-    if TELLS.search(edit.name):
-        return None
-    if edit.kind == "literal":
-        path = bool(ADDRESS.search(edit.old) and ADDRESS.search(edit.new))
-        fits = {"missing": 1.1, "auth": 0.8, "parse": 0.8, "errors": 0.4}
-        fits |= {"route": 2.0, "refused": 1.4, "idle": 0.8} if path else {"route": 0.6, "refused": 0.6}
-        return Mechanism(f"{edit.old!r} becomes {edit.new!r}", fits)
-    if edit.declares:
-        return Mechanism(f"field {edit.old} becomes {edit.new}", {"parse": 1.8, "missing": 1.6, "null": 0.8, "errors": 0.3})
-    return Mechanism(f"{edit.old} becomes {edit.new}", {"missing": 0.8, "parse": 0.4, "errors": 0.2})

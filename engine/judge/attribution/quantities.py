@@ -29,8 +29,12 @@ class Mechanism(NamedTuple):
     opposite: Fits = MappingProxyType({})  # of a number: the fits, had it moved the other way
 
 
+#: Any other number is another place.
+ELSEWHERE: Final = {"refused": 1.8, "timeout": 1.2, "certificate": 0.8, "route": 0.8, "idle": 0.6}
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
+    (r"\b(ports?|urls?|uri|hosts?|addr\w*|endpoint|dsn)\b", ELSEWHERE, ELSEWHERE),
+    (r"\bsampl", {"errors": 0.2}, {"cpu": 1.0, "latency": 0.8, "saturation": 0.8, "disk": 0.8, "memory": 0.8}),
     (
         r"\b(retr(y|ies)|attempts?)\b",
         {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7},
@@ -38,7 +42,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
     ),
     (
         r"\b(visibility|lease|heartbeat|session|ack)\b.*(time|ttl|interval|seconds|ms)",
-        {"data": 1.2, "fanout": 1.2, "retry": 1.2, "lock": 1.0, "auth": 0.8, "errors": 0.5},
+        {"data": 1.2, "fanout": 1.2, "retry": 1.2, "lag": 1.0, "lock": 1.0, "auth": 0.8, "health": 0.6, "errors": 0.5},
         {"lag": 0.8, "lock": 0.6},
     ),
     (r"time ?out|\bdeadline|max wait", {"timeout": 1.9, "errors": 0.7}, {"latency": 1.0, "exhausted": 1.0, "saturation": 0.7}),
@@ -72,7 +76,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"health": 1.2, "errors": 0.8, "refused": 0.8, "latency": 0.6},
         {"health": 1.2, "errors": 0.8, "refused": 0.8, "latency": 0.8, "missing": 0.6, "crash": 0.6},
     ),
-    (r"\b(error|fail|fault|abort|inject|percent|ratio|probability|sampl)", {"errors": 0.3}, {"errors": 1.5}),
+    (r"\b(error|fail|fault|abort|inject|percent|ratio|probability)", {"errors": 0.3}, {"errors": 1.5}),
     (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
     (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
     (
@@ -109,7 +113,9 @@ def of_number(edit: Edit) -> Mechanism | None:
     called = spaced(edit.name)
     falls, rises = next((falls, rises) for words, falls, rises in _NUMBERS if words.search(called))
     fell, size = edit.after < edit.before, 1.0
-    if min(edit.before, edit.after) > 0:
+    if falls is rises:
+        pass
+    elif min(edit.before, edit.after) > 0:
         full = STEEP_RATIO if STEEP.search(called) else FULL_RATIO
         size = min(1.0, abs(math.log(edit.after / edit.before)) / math.log(full))
     elif NONE_AT_ZERO.search(called):

@@ -18,9 +18,8 @@ Pattern = re.Pattern[str]
 When = Callable[[Hunk], bool]
 CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
 KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
-AWAIT: Final = re.compile(r"\bawait\b")
 ITEM: Final = re.compile(r"[\w*./:@-]+")
-LISTED: Final = re.compile(r"^[-\"'`\w*./:@]+[\"'`]?,?$")
+LISTED: Final = re.compile(r"^(-\s+)?[-\"'`\w*./:@]+[\"'`]?,?$")
 
 
 class Rule(NamedTuple):
@@ -82,8 +81,23 @@ def _locks(hunk: Hunk) -> bool:
 
 
 def _waits(hunk: Hunk) -> bool:
-    unawaited = _lost(AWAIT, hunk) and net(marks.BLOCKING, hunk) >= 0 and bool(hunk.added)
-    return _gained(marks.BLOCKING, hunk) or unawaited
+    instead = _lost(marks.AWAIT, hunk) and net(marks.BLOCKING, hunk) >= 0 and bool(hunk.added) and not _unawaited(hunk)
+    return _gained(marks.BLOCKING, hunk) or instead
+
+
+def _unawaited(hunk: Hunk) -> bool:
+    """A call that is made as before, but not waited for."""
+    before = {marks.AWAIT.sub("", line) for line in hunk.removed if marks.AWAIT.search(line)}
+    return any(line in before for line in hunk.added)
+
+
+def _client_each(hunk: Hunk) -> bool:
+    """A client that all shared is made anew."""
+    return _rewritten(marks.MAKES_CLIENT, hunk) and _lost(marks.SHARES, hunk)
+
+
+def _reaches(hunk: Hunk) -> bool:
+    return _touched(marks.NETWORK, hunk) or any(map(marks.NETWORKED.search, (*hunk.kept, hunk.place)))
 
 
 def _keyed(hunk: Hunk) -> bool:
@@ -184,7 +198,7 @@ def rewritten(pattern: Pattern) -> When:
 RULES: Final = (
     Rule(
         "removes a check for absent values or errors",
-        {"null": 2.0, "crash": 1.2, "errors": 0.7, "parse": 0.5, "retry": 0.4},
+        {"null": 2.0, "crash": 1.2, "missing": 0.9, "errors": 0.7, "parse": 0.5, "retry": 0.4},
         lambda hunk: _lost(marks.GUARD, hunk) or _gained(marks.ASSERTION, hunk),
     ),
     Rule(
@@ -243,8 +257,8 @@ RULES: Final = (
     ),
     Rule(
         "does more at the same time",
-        {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 0.9, "memory": 0.7, "saturation": 0.7},
-        lambda hunk: _gained(marks.ASYNC, hunk) and not _waits(hunk),
+        {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 1.1, "throttled": 0.9, "memory": 0.7, "saturation": 0.7},
+        lambda hunk: _gained(marks.PARALLEL, hunk) or (_gained(marks.ASYNC, hunk) and not _waits(hunk)),
     ),
     Rule(
         "shares between requests what each had for itself",
@@ -320,7 +334,35 @@ RULES: Final = (
         {"parse": 1.6, "data": 1.6, "type": 1.0, "idle": 0.8, "missing": 0.6, "errors": 0.4},
         touched(marks.LOCALE),
     ),
-    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, touched(marks.NETWORK)),
+    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, _reaches),
+    Rule(
+        "no longer hands on when to give up",
+        {"exhausted": 1.2, "latency": 1.0, "saturation": 1.0, "memory": 0.6, "timeout": 0.6},
+        lost(marks.HANDED_ON),
+    ),
+    Rule("no longer waits for something", {"race": 1.4, "data": 1.2, "missing": 1.0, "idle": 0.5}, _unawaited),
+    Rule(
+        "makes a client for each call", {"exhausted": 1.6, "refused": 1.0, "latency": 1.0, "certificate": 0.4, "memory": 0.6}, _client_each
+    ),
+    Rule(
+        "changes which rows are found",
+        {"missing": 1.2, "data": 0.9, "query": 0.9, "idle": 0.6, "latency": 0.5},
+        touched(marks.FILTERS),
+    ),
+    Rule("asks what no index answers", {"query": 1.7, "cpu": 1.2, "latency": 1.2, "timeout": 0.8}, gained(marks.SCANS)),
+    Rule("takes values times another factor", {"data": 1.4, "errors": 0.4}, lambda hunk: net(marks.SCALES, hunk) != 0),
+    Rule(
+        "changes headers",
+        {"parse": 1.1, "auth": 1.1, "cache": 0.9, "data": 0.9, "missing": 0.7, "errors": 0.5, "route": 0.6},
+        touched(marks.HEADERS),
+    ),
+    Rule("no longer tells repeats apart", {"data": 1.6, "fanout": 0.6, "errors": 0.5}, lost(marks.REPEATS)),
+    Rule("changes whom it trusts", {"certificate": 1.8, "refused": 0.8, "auth": 0.5}, touched(marks.TRUSTS)),
+    Rule(
+        "calls out where it did not",
+        {"latency": 0.8, "query": 0.8, "fanout": 0.7, "timeout": 0.6, "errors": 0.3},
+        gained(marks.CALLS_OUT),
+    ),
     Rule("changes who may do what", {"auth": 1.8, "errors": 0.4, "missing": 0.6}, touched(marks.ALLOWS)),
     Rule(
         "takes something from a list",
