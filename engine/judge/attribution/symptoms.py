@@ -21,44 +21,46 @@ TEXTS: Final = (
     ("missing",
     r"does not exist|not found|no such|missing|unknown (column|field|table|method|topic|queue|flag|enum|type)"
     r"|undefined|is not a function|unresolved|not defined|no attribute|nosuchmethod|classnotfound|no module"
-    r"|cannot find|not set\b|is empty|unregistered|no graph|not loaded"),
+    r"|cannot find|could ?n[o']t find|cannot (import|open)|does not host|unknown_?(topic|table|column|field)|unknowntopic|manifest unknown"
+    r"|imagepull|not set\b|is empty|unregistered|no graph|not loaded"),
     ("parse",
     r"pars(e|ing)|deseriali|seriali[sz]ation|unmarshal|decod|malformed|invalid (json|format|syntax|character"
 
     r"|value|type)|unexpected (token|end|eof|type)|schema|cannot cast|could not be converted|cannot convert"
     r"|type ?mismatch|conversion|required field"
     r"|is required|validation|constraint|violates|checksum|incompatible|number ?format|format ?exception|for input string"
-    r"|invalid literal|not a valid|unrecognized|illegal ?argument"),
+    r"|invalid literal|invalid input|unsupported media|\b415\b|too long for|foreign key|not a valid|unrecognized|illegal ?argument"),
     ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow|\b504\b|gateway time"),
     ("refused",
     r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution"
-    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|unexpected eof"),
+    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|\beof\b|enotfound|goaway|not permit further|circuit ?breaker|leader not available|rst_stream"),
     ("exhausted",
     r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
-    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy|emfile|too (large|big|long)"
+    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy|emfile|too (large|big|long)|toolarge|larger than|connection slots|in-sync replicas"
     r"|exceeds the (maximum|limit)|cannot assign requested address"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
-    ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"),
+    ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b|stale ?object|optimistic"),
     ("race",
     r"concurrent ?(modification|map|access|use|write)|second operation|previous operation|\brace\b|thread-?safe|already (in use"
     r"|closed|running|disposed)|busy with|context (was )?cancell?ed|interleav"),
-    ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not"),
+    ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not|authentication failed|access-control|\bcors\b|not authorized|access ?denied|invalid_grant"),
     ("route", r"\b404\b|no route for|default backend|method not allowed|unknown (path|route|endpoint)"),
-    ("throttled", r"\b429\b|too many requests|rate limit|throttl|slow ?down"),
-    ("crash", r"panic|crash|segfault|core dumped|fatal|abort|exited|oomkill|restart"),
+    ("throttled", r"\b429\b|too many requests|rate limit|throttl|slow ?down|enhance_your_calm|rate exceeded"),
+    ("crash", r"panic|crash|segfault|core dumped|fatal|abort|exited|oomkill|restart|recursion depth|stack ?overflow|exec format|crashloop"),
     ("retry", r"retr(y|ies)|attempt|backoff|trying again"),
+    ("lag", r"\blag\b|behind|rebalanc|poll (timeout|interval)|max\.poll|backlog|unacked"),
     ("cache", r"cache|evict|\bmiss(es)?\b"),
     ("disk", r"no space|disk|read-only file|i/o error|inode"),
     ("certificate", r"certificate|x509|\btls\b|\bssl\b|handshake"),
     ("data",
     r"mismatch|(does|do|did) not (balance|match|agree|add up)|no (match|counterpart)|unmatched|differ|inconsisten|incorrect|wrong|unequal"
-    r"|checksum|duplicate|negative|overflow|precision|corrupt|stale|out of sync|diverge"),
+    r"|checksum|duplicate|negative|(?<!stack)(?<!stack )overflow|division by zero|precision|corrupt|stale|out of sync|diverge"),
     ("type",
     r"type ?error|can(not|'t) compare|incompatible|unsupported operand|class ?cast|not (an? )?(instance|assignable"
     r"|iterable|callable|serializable)|expect(ed|ing) .{1,40}(got|but|features|arguments|values)|unhashable|positional argument"
     r"|wrong number of|dimension|shape"),
     ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
-    ("query", r"quer(y|ies)|\bselect\b.+\bfrom\b|\bsql\b|sql statement|statement timeout|cancell?ing statement|activerecord"),
+    ("query", r"quer(y|ies)|temp(orary)? file (limit|size)|\bselect\b.+\bfrom\b|\bsql\b|sql statement|statement timeout|cancell?ing statement|activerecord"),
 )  # fmt: skip
 #: What the name of a series says on top.
 NAMES: Final = (
