@@ -52,7 +52,8 @@ PRELOAD: Final = re.compile(
 )
 CACHE: Final = re.compile(r"cache|memoi[sz]|\blru\b|\bets\b|redis", re.I)
 LOCK: Final = re.compile(
-    r"(?-i:(?<![A-Za-z])([lL]|[uU]nl)|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized|for[_ ]?update|advisory|pessimistic"
+    r"(?-i:(?<![A-Za-z])([lL]|[uU]nl)|(?<=[a-z])L)ock(s|ed|ing)?(?![a-z])|\b\w*(mutex|semaphore|latch|barrier)\w*\b|synchronized"
+    r"|for[_ ]?update|advisory|pessimistic"
     r"|isolation|\btransaction\w*|compare_?and|\bcas\b|serializable",
     re.I,
 )
@@ -76,7 +77,8 @@ BLOCKING: Final = re.compile(
     r"|block_on|runBlocking|\.block\(\)|spin|GenServer\.call"
 )
 ASYNC: Final = re.compile(
-    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool|promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter",
+    r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool"
+    r"|promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter",
     re.I,
 )
 GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
@@ -177,7 +179,9 @@ AWAIT: Final = re.compile(r"\bawait\b\s*")
 #: A client or a pool that is made.
 MAKES_CLIENT: Final = re.compile(r"\b(new\s+)?\w*(client|pool|connection|channel|session|transport|engine)(::new)?\(", re.I)
 #: Which rows are found.
-FILTERS: Final = re.compile(r"\bwhere\b|\bscope\b|\bfilter(_by)?\b|\bhaving\b|\bpredicate\b|find_?(by|all|many)\b|deleted_?at|tenant_?id", re.I)
+FILTERS: Final = re.compile(
+    r"\bwhere\b|\bscope\b|\bfilter(_by)?\b|\bhaving\b|\bpredicate\b|find_?(by|all|many)\b|deleted_?at|tenant_?id", re.I
+)
 #: Conditions for which an index is no use.
 SCANS: Final = re.compile(
     r"\bi?like\b.*%|\b(where|and|on)\b.*\b(lower|upper|trim|date|cast|coalesce|substr\w*|to_char|year)\(|\bwhere\b.*\bor\b.*=|\bnot in\b"
@@ -195,7 +199,8 @@ HEADERS: Final = re.compile(
 REPEATS: Final = re.compile(r"idempoten|dedup|\bunique\b|upsert|on conflict|not exists|\bseen\b|already|duplicate", re.I)
 #: Whom to trust.
 TRUSTS: Final = re.compile(
-    r"\bverify\b|\bca_?(certs?|file|bundle|path)\b|\b[sm]?tls\w*|\bssl\w*|\bcerts?\b|certificate|trust_?store|key_?store|\.pem\b|cacerts", re.I
+    r"\bverify\b|\bca_?(certs?|file|bundle|path)\b|\b[sm]?tls\w*|\bssl\w*|\bcerts?\b|certificate|trust_?store|key_?store|\.pem\b|cacerts",
+    re.I,
 )
 NETWORKED: Final = re.compile(r"security_?group|network_?polic|\b(in|e)gress\s*[:{]|firewall|cidr|pod_?selector", re.I)
 #: Many at once.

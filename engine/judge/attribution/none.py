@@ -40,7 +40,8 @@ MACHINES: Final = (
     (
         re.compile(
             r"no space left|\benospc|disk ?(pressure|usage|space|quota)|disk (is )?full|flood-?stage|high watermark|read-only file system"
-            r"|\bi/o error|\beio\b|inodes?|(fsync|sync|checkpoint\w*) .*(took|slow|too long)|volume (is )?(impaired|degraded)|(ext4|xfs|zfs|btrfs).{0,8}(error|corrupt)|nvme\w*: .*(timeout|abort|reset)"
+            r"|\bi/o error|\beio\b|inodes?|(fsync|sync|checkpoint\w*) .*(took|slow|too long)|volume (is )?(impaired|degraded)|(ext4|xfs"
+            r"|zfs|btrfs).{0,8}(error|corrupt)|nvme\w*: .*(timeout|abort|reset)"
             r"|failedattachvolume|multi-attach|log dirs? (have|has) failed|disk watermark|flood stage",
             re.I,
         ),
@@ -52,7 +53,8 @@ MACHINES: Final = (
             r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling|hardware error"
             r"|machine check|\becc\b|soft lockup|hung task|\bxid\b|fallen off the bus|uncorrect(able|ed)|double[- ]bit|nvlink error"
             r"|device (was )?(lost|disconnected|not responding)|thermal (throttl|shutdown|trip)|power supply|link training|pcie bus error"
-            r"|smart (error|failure)|medium error|bad (block|sector)|controller (reset|failure|timeout)|watchdog: (bug|marking)|mce: |\bedac\b|temperature above|steal (time )?\d|power loss|power failure|rack .*(down|lost)",
+            r"|smart (error|failure)|medium error|bad (block|sector)|controller (reset|failure|timeout)|watchdog: (bug|marking)|mce: "
+            r"|\bedac\b|temperature above|steal (time )?\d|power loss|power failure|rack .*(down|lost)",
             re.I,
         ),
         "machines",
@@ -60,7 +62,8 @@ MACHINES: Final = (
     (
         re.compile(
             r"certificate (has )?expired|certificate is not yet|x509.*expired|expired certificate|notafter|cert\w* validity|has expired on"
-            r"|(license|licence|subscription|domain|contract|trial|api key|password|credential\w*)( key)? (has |is )?(been )?(expired|suspended"
+            r"|(license|licence|subscription|domain|contract|trial|api key|password|credential\w*)( key)? (has |is )?(been )?(expired"
+            r"|suspended"
             r"|lapsed|disabled|cancell?ed)|account (is )?past due|billing (is )?(disabled|not enabled)",
             re.I,
         ),
@@ -69,8 +72,10 @@ MACHINES: Final = (
     (
         re.compile(
             r"maximum value of sequence|sequence .*(exhausted|limit)|auto_?increment.*(fail|exhaust|maximum|out of range)"
-            r"|failed to read auto-?increment|wraparound|out of range for (type|column).*(int|serial)|\b(2147483647|9223372036854775807|4294967295)\b"
-            r"|\b(2200h|54000|53100|57p0[1-5]|58030|xx00[12])\b|clock (skew|drift|jump|stepp)|ntpd?\b.*(unsync|lost|offset|stepped)|leap second",
+            r"|failed to read auto-?increment|wraparound|out of range for (type|column).*(int|serial)|\b(2147483647|9223372036854775807"
+            r"|4294967295)\b"
+            r"|\b(2200h|54000|53100|57p0[1-5]|58030|xx00[12])\b|clock (skew|drift|jump|stepp)|ntpd?\b.*(unsync|lost|offset|stepped)"
+            r"|leap second",
             re.I,
         ),
         "something that came to its end",
@@ -79,7 +84,8 @@ MACHINES: Final = (
         re.compile(
             r"(insufficient|not enough|no) (instance )?capacity|insufficientinstancecapacity|capacity-?not-?available|stockout"
             r"|(monthly|daily|project|organi[sz]ation)[- ]?(quota|limit|cap)\b"
-            r"|exceeded your current quota|model .*(overloaded|at capacity)|overloaded_error|requestlimitexceeded|nodes are available: .*insufficient|\b529\b|out of (credits|quota)",
+            r"|exceeded your current quota|model .*(overloaded|at capacity)|overloaded_error|requestlimitexceeded"
+            r"|nodes are available: .*insufficient|\b529\b|out of (credits|quota)",
             re.I,
         ),
         "a provider's quota",
@@ -87,7 +93,8 @@ MACHINES: Final = (
     (
         re.compile(
             r"failover|recovery mode|read[- ]?only (replica|transaction)|primary.*(lost|down|unavailable)|leader(ship)? (lost"
-            r"|election)|no leader|quorum|not (the )?(leader|master|primary)\b|not ?writable ?primary|step(ped|ping) down|promot(ing|ed) .*(replica|standby|leader)|conflict with recovery",
+            r"|election)|no leader|quorum|not (the )?(leader|master|primary)\b|not ?writable ?primary|step(ped|ping) down|promot(ing"
+            r"|ed) .*(replica|standby|leader)|conflict with recovery",
             re.I,
         ),
         "a failover",

@@ -89,7 +89,7 @@ Found = tuple[int, int, float, float, float]
 def departure_of(time_ns: I64, value: F64, start_ns: int, *, slow: bool = False) -> Found | None:
     """Index of the first and of the last loud point, z, old and new level of a series' departure; None where it keeps its level.
 
-    What is `slow` may have begun to fill up long ago: the older half of its history is what is usual, and it departs once it is half as much again.
+    What is `slow` may have begun to fill up long ago: the older half of its history is what is usual, and half as much again departs.
     """
     usual = value[time_ns < start_ns - QUIET_NS]
     early = len(usual) >= HISTORY_LEAST

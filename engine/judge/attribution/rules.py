@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Final, NamedTuple
 
 from engine.judge.attribution import marks
-from engine.judge.attribution.diff import Diff, Hunk, Line
-from engine.judge.attribution.edits import KEYED_NUMBER, LITERAL, NUMBER, edits_of, number
+from engine.judge.attribution.diff import Diff, Hunk
+from engine.judge.attribution.edits import LITERAL, NUMBER, edits_of, number
 from engine.judge.attribution.inert import TELLS, is_prose
 from engine.judge.attribution.quantities import Fits, Mechanism
-
-Pattern = re.Pattern[str]
-When = Callable[[Hunk], bool]
-CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
-KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
-ITEM: Final = re.compile(r"[\w*./:@-]+")
-LISTED: Final = re.compile(r"^(-\s+)?[-\"'`\w*./:@]+[\"'`]?,?$")
+from engine.judge.attribution.shapes import (
+    Pattern,
+    When,
+    changed,
+    client_each,
+    dropped,
+    elsewhere,
+    fewer,
+    gained,
+    held,
+    keyed,
+    limited,
+    locks,
+    looped,
+    lost,
+    more,
+    net,
+    reaches,
+    replaced,
+    rewritten,
+    touched,
+    unawaited,
+    unlimited,
+    waits,
+)
 
 
 class Rule(NamedTuple):
@@ -28,134 +45,6 @@ class Rule(NamedTuple):
     what: str
     fits: Fits
     when: When
-
-
-def net(pattern: Pattern, hunk: Hunk) -> int:
-    """How many more added than removed lines fit."""
-    return _count(pattern, hunk.added) - _count(pattern, hunk.removed)
-
-
-def _count(pattern: Pattern, lines: Iterable[str]) -> int:
-    return sum(bool(pattern.search(line)) for line in lines)
-
-
-def _lost(pattern: Pattern, hunk: Hunk) -> bool:
-    return net(pattern, hunk) < 0
-
-
-def _gained(pattern: Pattern, hunk: Hunk) -> bool:
-    return net(pattern, hunk) > 0
-
-
-def _touched(pattern: Pattern, hunk: Hunk) -> bool:
-    return any(map(pattern.search, (*hunk.removed, *hunk.added)))
-
-
-def _rewritten(pattern: Pattern, hunk: Hunk) -> bool:
-    return any(map(pattern.search, hunk.removed)) and any(map(pattern.search, hunk.added))
-
-
-def _limits(lines: Iterable[str]) -> list[str]:
-    return [line for line in lines if marks.LIMIT.search(line) and not marks.UNBOUNDED.search(line)]
-
-
-def _unlimited(hunk: Hunk) -> bool:
-    return _gained(marks.UNBOUNDED, hunk) or (bool(_limits(hunk.removed)) and not _limits(hunk.added))
-
-
-def _limited(hunk: Hunk, numbers: frozenset[float]) -> bool:
-    """A limit that was not there, or one that was none; a number that only moved is no new one."""
-    fresh = {number(found.group(2)) for line in _limits(hunk.added) for found in KEYED_NUMBER.finditer(line)}
-    moved = bool(fresh) and fresh <= numbers
-    return bool(_limits(hunk.added)) and not _limits(hunk.removed) and not moved and not _unlimited(hunk)
-
-
-def _held(hunk: Hunk) -> bool:
-    """What is closed or unlocked is so earlier or later than before."""
-    return hunk.reordered and any(map(marks.CLEANUP.search, hunk.moved)) and net(marks.CLEANUP, hunk) == 0
-
-
-def _locks(hunk: Hunk) -> bool:
-    around = hunk.kept if hunk.reordered else ()
-    return any(map(marks.LOCK.search, (*hunk.added, *hunk.removed, *hunk.moved, *around)))
-
-
-def _waits(hunk: Hunk) -> bool:
-    instead = _lost(marks.AWAIT, hunk) and net(marks.BLOCKING, hunk) >= 0 and bool(hunk.added) and not _unawaited(hunk)
-    return _gained(marks.BLOCKING, hunk) or instead
-
-
-def _unawaited(hunk: Hunk) -> bool:
-    """A call that is made as before, but not waited for."""
-    before = {marks.AWAIT.sub("", line) for line in hunk.removed if marks.AWAIT.search(line)}
-    return any(line in before for line in hunk.added)
-
-
-def _client_each(hunk: Hunk) -> bool:
-    """A client that all shared is made anew."""
-    return _rewritten(marks.MAKES_CLIENT, hunk) and _lost(marks.SHARES, hunk)
-
-
-def _reaches(hunk: Hunk) -> bool:
-    return _touched(marks.NETWORK, hunk) or any(map(marks.NETWORKED.search, (*hunk.kept, hunk.place)))
-
-
-def _keyed(hunk: Hunk) -> bool:
-    return _rewritten(marks.KEYED, hunk) or any(map(marks.KEYED.search, (*hunk.kept, hunk.place)))
-
-
-def _looked_up(lines: Iterable[str]) -> set[str]:
-    """Names and literals in the lines that look settings up."""
-    found = [line for line in lines if marks.LOOKUP.search(line)]
-    return {each for line in found for each in (*LITERAL.findall(line), *CONSTANT.findall(line), *KEY.findall(line))}
-
-
-def _elsewhere(hunk: Hunk) -> bool:
-    before, after = _looked_up(hunk.removed), _looked_up(hunk.added)
-    return bool(before and after) and before != after
-
-
-def _dropped(hunk: Hunk) -> bool:
-    """A list, in a literal or a line an item, has lost some of its items and gained none."""
-    before, after = _lists(hunk.removed), _lists(hunk.added)
-    shorter = any(new < old for old in before for new in after)
-    items = [line for line in hunk.removed if LISTED.match(line)]
-    return shorter or (bool(items) and len(items) == len(hunk.removed) and not hunk.added)
-
-
-def _lists(lines: Iterable[str]) -> list[frozenset[str]]:
-    found = []
-    for line in lines:
-        texts = [each.strip("\"'`") for each in LITERAL.findall(line) if "," in each]
-        texts += re.findall(r"[\[({]([^\[\](){}]*,[^\[\](){}]*)[\])}]", line)
-        found += [frozenset(ITEM.findall(text)) for text in texts]
-    return found
-
-
-def _looped(hunk: Hunk, outward: Pattern | None) -> bool:
-    """More calls out in a loop than were removed: deeper than a line that opens one, or on it."""
-    return _calls_in_loops(hunk, "+", outward) > _calls_in_loops(hunk, "-", outward)
-
-
-def _calls_in_loops(hunk: Hunk, sign: str, outward: Pattern | None) -> int:
-    lines = [line for line in hunk.lines if line.sign in (" ", sign)]
-    flat = all(line.indent == lines[0].indent for line in lines)
-    loops: list[int] = []
-    calls = 0
-    for line in lines:
-        while loops and line.indent <= loops[-1] and not flat:
-            loops.pop()
-        opens = bool(marks.LOOP.search(line.text))
-        inside = bool(loops) or (opens and not marks.LOOP_HEAD.search(line.text))
-        calls += inside and line.sign == sign and _calls(line, outward)
-        if opens:
-            loops.append(line.indent)
-    return calls
-
-
-def _calls(line: Line, outward: Pattern | None) -> bool:
-    known = outward is not None and bool(outward.search(line.text)) and not marks.DEFINES.search(line.text)
-    return not TELLS.search(line.text) and (known or bool(marks.CALLS_OUT.search(line.text)))
 
 
 class Around(NamedTuple):
@@ -175,36 +64,16 @@ def around(diff: Diff) -> Around:
     return Around(calls, frozenset(number(found.group(0)) for line in diff.removed for found in NUMBER.finditer(line)))
 
 
-def lost(pattern: Pattern) -> When:
-    """Fewer lines fit than before."""
-    return partial(_lost, pattern)
-
-
-def gained(pattern: Pattern) -> When:
-    """More lines fit than before."""
-    return partial(_gained, pattern)
-
-
-def touched(pattern: Pattern) -> When:
-    """A changed line fits."""
-    return partial(_touched, pattern)
-
-
-def rewritten(pattern: Pattern) -> When:
-    """A removed line fits, and an added one."""
-    return partial(_rewritten, pattern)
-
-
 RULES: Final = (
     Rule(
         "removes a check for absent values or errors",
         {"null": 2.0, "crash": 1.2, "missing": 0.9, "errors": 0.7, "parse": 0.5, "retry": 0.4},
-        lambda hunk: _lost(marks.GUARD, hunk) or _gained(marks.ASSERTION, hunk),
+        lambda hunk: fewer(marks.GUARD, hunk) or more(marks.ASSERTION, hunk),
     ),
     Rule(
         "reaches through values without a check",
         {"null": 0.9, "crash": 0.5},
-        lambda hunk: _gained(marks.DEREFERENCE, hunk) and net(marks.GUARD, hunk) == 0 and net(marks.ASSERTION, hunk) <= 0,
+        lambda hunk: more(marks.DEREFERENCE, hunk) and net(marks.GUARD, hunk) == 0 and net(marks.ASSERTION, hunk) <= 0,
     ),
     Rule("no longer sets something up", {"null": 1.4, "crash": 1.0, "missing": 1.0, "errors": 0.4}, lost(marks.SETS_UP)),
     Rule(
@@ -215,12 +84,12 @@ RULES: Final = (
     Rule(
         "opens something without closing it",
         {"exhausted": 1.2, "memory": 0.9, "saturation": 0.7},
-        lambda hunk: _gained(marks.ACQUIRE, hunk) and net(marks.CLEANUP, hunk) == 0,
+        lambda hunk: more(marks.ACQUIRE, hunk) and net(marks.CLEANUP, hunk) == 0,
     ),
     Rule(
         "holds something for longer, or shorter",
         {"exhausted": 1.6, "lock": 1.6, "latency": 1.0, "saturation": 1.0, "timeout": 0.8, "race": 1.0},
-        _held,
+        held,
     ),
     Rule(
         "removes a limit, or takes it back to its default",
@@ -235,7 +104,7 @@ RULES: Final = (
             "refused": 0.6,
             "errors": 0.4,
         },
-        _unlimited,
+        unlimited,
     ),
     Rule(
         "removes a pause between attempts",
@@ -249,16 +118,16 @@ RULES: Final = (
     ),
     Rule("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1}, lost(marks.PRELOAD)),
     Rule("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, lost(marks.CACHE)),
-    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6}, _locks),
+    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6}, locks),
     Rule(
         "waits where it did not wait before",
         {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2},
-        _waits,
+        waits,
     ),
     Rule(
         "does more at the same time",
         {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 1.1, "throttled": 0.9, "memory": 0.7, "saturation": 0.7},
-        lambda hunk: _gained(marks.PARALLEL, hunk) or (_gained(marks.ASYNC, hunk) and not _waits(hunk)),
+        lambda hunk: more(marks.PARALLEL, hunk) or (more(marks.ASYNC, hunk) and not waits(hunk)),
     ),
     Rule(
         "shares between requests what each had for itself",
@@ -279,12 +148,12 @@ RULES: Final = (
     Rule(
         "changes a schema or contract",
         {"parse": 1.6, "missing": 1.3, "errors": 0.4},
-        lambda hunk: _touched(marks.SCHEMA, hunk) and not any(map(marks.INDEX_GONE.search, hunk.added)),
+        lambda hunk: changed(marks.SCHEMA, hunk) and not any(map(marks.INDEX_GONE.search, hunk.added)),
     ),
     Rule(
         "reads data differently",
         {"parse": 0.8, "null": 0.4},
-        lambda hunk: _rewritten(marks.DECODES, hunk) and not _touched(marks.SCHEMA, hunk),
+        lambda hunk: replaced(marks.DECODES, hunk) and not changed(marks.SCHEMA, hunk),
     ),
     Rule(
         "changes a query",
@@ -304,7 +173,7 @@ RULES: Final = (
         {"memory": 1.4, "cache": 1.2, "saturation": 0.6},
         lambda hunk: any(marks.KEEPS.search(line) and not marks.UNTIL.search(line) for line in hunk.added),
     ),
-    Rule("changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0}, _keyed),
+    Rule("changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0}, keyed),
     Rule(
         "changes where work runs",
         {"latency": 1.1, "saturation": 1.0, "exhausted": 1.0, "lag": 1.0, "timeout": 0.7, "lock": 0.6},
@@ -322,27 +191,27 @@ RULES: Final = (
         rewritten(marks.CONDITION),
     ),
     Rule("changes what counts as the same", {"data": 1.5, "missing": 1.0, "cache": 0.8, "errors": 0.4}, touched(marks.EQUALITY)),
-    Rule("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4}, _elsewhere),
+    Rule("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4}, elsewhere),
     Rule("converts values differently", {"data": 1.7, "type": 1.7, "parse": 0.9, "missing": 0.8, "errors": 0.3}, touched(marks.CONVERT)),
     Rule(
         "writes values differently",
         {"type": 1.2, "parse": 1.0, "errors": 0.2},
-        lambda hunk: _touched(marks.WRITTEN, hunk) and not _touched(marks.CONVERT, hunk),
+        lambda hunk: changed(marks.WRITTEN, hunk) and not changed(marks.CONVERT, hunk),
     ),
     Rule(
         "changes a language, an encoding or a time zone",
         {"parse": 1.6, "data": 1.6, "type": 1.0, "idle": 0.8, "missing": 0.6, "errors": 0.4},
         touched(marks.LOCALE),
     ),
-    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, _reaches),
+    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, reaches),
     Rule(
         "no longer hands on when to give up",
         {"exhausted": 1.2, "latency": 1.0, "saturation": 1.0, "memory": 0.6, "timeout": 0.6},
         lost(marks.HANDED_ON),
     ),
-    Rule("no longer waits for something", {"race": 1.4, "data": 1.2, "missing": 1.0, "idle": 0.5}, _unawaited),
+    Rule("no longer waits for something", {"race": 1.4, "data": 1.2, "missing": 1.0, "idle": 0.5}, unawaited),
     Rule(
-        "makes a client for each call", {"exhausted": 1.6, "refused": 1.0, "latency": 1.0, "certificate": 0.4, "memory": 0.6}, _client_each
+        "makes a client for each call", {"exhausted": 1.6, "refused": 1.0, "latency": 1.0, "certificate": 0.4, "memory": 0.6}, client_each
     ),
     Rule(
         "changes which rows are found",
@@ -367,7 +236,7 @@ RULES: Final = (
     Rule(
         "takes something from a list",
         {"auth": 1.2, "missing": 1.2, "refused": 1.0, "route": 1.0, "data": 1.0, "cache": 1.0, "type": 0.6, "errors": 0.5},
-        _dropped,
+        dropped,
     ),
     Rule(
         "changes when something runs",
@@ -382,7 +251,7 @@ RULES: Final = (
     Rule(
         "changes how health is checked",
         {"health": 2.0, "crash": 1.0},
-        lambda hunk: _touched(marks.PROBE, hunk) or any(map(marks.PROBED.search, (*hunk.kept, hunk.place))),
+        lambda hunk: changed(marks.PROBE, hunk) or any(map(marks.PROBED.search, (*hunk.kept, hunk.place))),
     ),
 )
 LOOPED: Final = Mechanism(
@@ -395,15 +264,15 @@ LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.
 
 def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
     """What a hunk does. Lines that only log or measure do nothing, sentences in quotes neither; numbers that changed: see quantities."""
-    if _gained(marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))):
+    if more(marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))):
         yield LABELLED
     numbers = {line for edit, old, new in edits_of(hunk) if edit.kind == "number" for line in (old, new)}
     hunk = replace(hunk, added=_does(hunk.added, numbers), removed=_does(hunk.removed, numbers))
     if not hunk.added and not hunk.removed and not hunk.reordered:
         return
-    if _looped(hunk, around.calls):
+    if looped(hunk, around.calls):
         yield LOOPED
-    if _limited(hunk, around.numbers):
+    if limited(hunk, around.numbers):
         yield LIMITED
     yield from (Mechanism(rule.what, rule.fits) for rule in RULES if rule.when(hunk))
 

@@ -35,8 +35,14 @@ TEXTS: Final[tuple[tuple[str, Fits], ...]] = (
         r"instance|machine|node (type|pool)|\bvm\b|\btier\b|\bclass\b|flavou?r|\bsku\b|storage type",
         {"cpu": 1.4, "latency": 1.2, "saturation": 1.2, "memory": 1.2, "exhausted": 0.8, "throttled": 0.8, "disk": 0.6},
     ),
-    (r"topic|queue|stream|exchange|routing|subject|channel|bucket|table|index|database|schema|namespace", {"missing": 1.4, "idle": 1.2, "lag": 0.8, "errors": 0.4, "route": 0.6}),
-    (r"policy|strategy|balanc|algorithm|assign|mode\b|isolation|engine|collector|dispatch", {"latency": 0.9, "saturation": 0.9, "lag": 0.9, "lock": 0.8, "memory": 0.7, "exhausted": 0.7, "data": 0.6, "errors": 0.4}),
+    (
+        r"topic|queue|stream|exchange|routing|subject|channel|bucket|table|index|database|schema|namespace",
+        {"missing": 1.4, "idle": 1.2, "lag": 0.8, "errors": 0.4, "route": 0.6},
+    ),
+    (
+        r"policy|strategy|balanc|algorithm|assign|mode\b|isolation|engine|collector|dispatch",
+        {"latency": 0.9, "saturation": 0.9, "lag": 0.9, "lock": 0.8, "memory": 0.7, "exhausted": 0.7, "data": 0.6, "errors": 0.4},
+    ),
 )
 _BOOLEANS = tuple((re.compile(words, re.I), fits) for words, fits in BOOLEANS)
 _TEXTS = tuple((re.compile(words, re.I), fits) for words, fits in TEXTS)

@@ -33,17 +33,21 @@ TEXTS: Final = (
     ("timeout", r"time[d]? ?-?out|timeout|deadline|exceeded|cancel?led|did not answer|too slow|slow|\b504\b|gateway time"),
     ("refused",
     r"refused|unreachable|no route|connection reset|reset by peer|broken pipe|no such host|name resolution"
-    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|\beof\b|enotfound|goaway|not permit further|circuit ?breaker|leader not available|rst_stream"),
+    r"|dns|bad gateway|service unavailable|unavailable|\b50[234]\b|econn(refused|reset)|epipe|socket hang ?up|\beof\b|enotfound|goaway"
+    r"|not permit further|circuit ?breaker|leader not available|rst_stream"),
     ("exhausted",
     r"exhaust|too many|pool|no (free|available)|limit( of| reached| exceeded)?|quota|capacity|queue (is )?full"
-    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy|emfile|too (large|big|long)|toolarge|larger than|connection slots|in-sync replicas"
+    r"|starv|saturat|overload|backlog|rejected|out of (file|memory|connections)|checked out|busy|emfile|too (large|big|long)|toolarge"
+    r"|larger than|connection slots|in-sync replicas"
     r"|exceeds the (maximum|limit)|cannot assign requested address"),
     ("memory", r"out ?of ?memory|oom|heap|gc overhead|memory|exit code 137|evict"),
-    ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b|stale ?object|optimistic"),
+    ("lock", r"dead-?lock|\block(s|ed|ing)?\b|contention|mutex|\bblocked|serialization failure|concurrent|\brace\b|conflict|\bcas\b"
+        r"|stale ?object|optimistic"),
     ("race",
     r"concurrent ?(modification|map|access|use|write)|second operation|previous operation|\brace\b|thread-?safe|already (in use"
     r"|closed|running|disposed)|busy with|context (was )?cancell?ed|interleav"),
-    ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not|authentication failed|access-control|\bcors\b|not authorized|access ?denied|invalid_grant"),
+    ("auth", r"unauthori[sz]ed|forbidden|denied|\b40[13]\b|permission|credential|signature|token|secret|csrf|not allowed|may not"
+        r"|authentication failed|access-control|\bcors\b|not authorized|access ?denied|invalid_grant"),
     ("route", r"\b404\b|no route for|default backend|method not allowed|unknown (path|route|endpoint)"),
     ("throttled", r"\b429\b|too many requests|rate limit|throttl|slow ?down|enhance_your_calm|rate exceeded"),
     ("crash", r"panic|crash|segfault|core dumped|fatal|abort|exited|oomkill|restart|recursion depth|stack ?overflow|exec format|crashloop"),
@@ -60,7 +64,8 @@ TEXTS: Final = (
     r"|iterable|callable|serializable)|expect(ed|ing) .{1,40}(got|but|features|arguments|values)|unhashable|positional argument"
     r"|wrong number of|dimension|shape"),
     ("health", r"readiness|liveness|health ?check|unhealthy|no healthy|not ready|probe failed"),
-    ("query", r"quer(y|ies)|temp(orary)? file (limit|size)|\bselect\b.+\bfrom\b|\bsql\b|sql statement|statement timeout|cancell?ing statement|activerecord"),
+    ("query", r"quer(y|ies)|temp(orary)? file (limit|size)|\bselect\b.+\bfrom\b|\bsql\b|sql statement|statement timeout"
+        r"|cancell?ing statement|activerecord"),
 )  # fmt: skip
 #: What the name of a series says on top.
 NAMES: Final = (
