@@ -43,10 +43,10 @@ def of_split(split: str) -> list[Case]:
     [
         ("old", 0.95, 0.95, 1.0, 0),
         ("dev", 0.95, 0.95, 1.0, 0),
-        ("test", 0.7, 0.95, 1.0, 1),
-        ("late", 0.5, 0.9, 0.9, 5),
-        ("last", 0.65, 0.9, 0.85, 0),
-        ("blind", 0.3, 0.85, 0.35, 5),
+        ("test", 0.9, 0.95, 1.0, 1),
+        ("late", 0.75, 0.9, 0.9, 3),
+        ("last", 0.9, 0.95, 1.0, 0),
+        ("blind", 0.5, 0.85, 0.75, 1),
     ],
 )
 def test_culprits_are_named_or_suspected_and_innocent_changes_left_alone(
