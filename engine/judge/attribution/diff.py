@@ -77,7 +77,9 @@ def parse(text: str) -> Diff:
         again = Counter(_bare(line) for line in added) & Counter(_bare(line) for line in removed)
         if added or removed or kept:
             moved = tuple(line for line in dict.fromkeys(added) if again[_bare(line)])
-            reordered = any(blocks["-", _bare(line)].isdisjoint(blocks["+", _bare(line)]) for line in moved)
+            reordered = any(blocks["-", _bare(line)].isdisjoint(blocks["+", _bare(line)]) for line in moved) or _swapped(
+                removed, added, again
+            )
             hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved, reordered, tuple(lines)))
 
     for line in text.splitlines()[:LINES_MOST]:
@@ -107,6 +109,12 @@ def parse(text: str) -> Diff:
     whole = Diff(tuple(hunks), False)
     code = any(hunk.added or hunk.removed or hunk.moved for hunk in hunks)
     return Diff(whole.hunks, bool(changed) and not code)
+
+
+def _swapped(removed: list[str], added: list[str], again: Counter[str]) -> bool:
+    """Whether lines that are here and there stand in another order."""
+    before, after = ([_bare(line) for line in lines if again[_bare(line)]] for lines in (removed, added))
+    return len(before) == len(after) and before != after
 
 
 def _line(sign: str, text: str) -> Line:

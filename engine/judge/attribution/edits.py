@@ -21,7 +21,7 @@ NUMBER: Final = re.compile(
 )
 BOOLEAN: Final = re.compile(r"\b(true|false|enabled|disabled|yes|no|on|off)\b", re.I)
 LITERAL: Final = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
-BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$")
+BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$|(?<=[\w-]) ([\w-]+);?$")
 CORES: Final = re.compile(r"cpu|cores?\b", re.I)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
@@ -47,7 +47,13 @@ class Edit(NamedTuple):
 
 
 KEYED_NUMBER: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*[\"']?(" + NUMBER.pattern + ")", re.I)
-CONFIGURATION: Final = re.compile(r"\.(ya?ml|toml|ini|conf|cfg|properties|env|json|tf|hcl|tfvars)$", re.I)
+CONFIGURATION: Final = re.compile(
+    r"\.(ya?ml|toml|ini|conf|cfg|cnf|properties|env|json|tf|hcl|tfvars|service|vcl|exs)$|(^|/)(procfile|\.env[\w.]*)$", re.I
+)
+#: A setting whose name stands elsewhere.
+NAMELESS: Final = re.compile(r"^[\"']?(value|values|default|val|mode|type|kind|policy|name|key|enabled|path)[\"']?\s*[:=]", re.I)
+#: Sizes of heaps, glued to what they are of.
+GLUED: Final = re.compile(r"(-X(?:mx|ms|ss|mn))(?=\d)")
 
 
 def edits(diff: Diff) -> list[Edit]:
@@ -80,6 +86,8 @@ def edits_of(hunk: Hunk) -> Iterator[tuple[Edit, str, str]]:
 
 
 def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
+    old, new = GLUED.sub(r"\1 ", old), GLUED.sub(r"\1 ", new)
+    beside = f" {' '.join(hunk.kept[-3:])}" if NAMELESS.match(old) else ""
     for kind, pattern in (("number", NUMBER), ("boolean", BOOLEAN), ("literal", LITERAL), ("literal", BARE_VALUE), ("name", NAME)):
         if pattern is BARE_VALUE and not CONFIGURATION.search(hunk.file):
             continue
@@ -91,7 +99,7 @@ def _compare(old: str, new: str, hunk: Hunk) -> Edit | None:
         ]
         if not pairs or (kind == "name" and len(pairs) > 2):
             continue
-        name = f"{mask_old} {hunk.place}".replace("\0", " ").strip()
+        name = f"{mask_old}{beside} {hunk.place}".replace("\0", " ").strip()
         first, second = pairs[0]
         if kind == "number":
             a, b = number(first, name), number(second, name)

@@ -31,6 +31,8 @@ SENTENCE: Final = re.compile(r"^[A-Za-z][A-Za-z'’]*([ ,;:!?.-]+[A-Za-z'’]+)+
 RAISED: Final = re.compile(r"\b(?:raise|throw(?:\s+new)?|panic!?\(|Err\(|new)\s*([\w.:]+)")
 #: Libraries of tests and builds only.
 TEST_LIBRARY: Final = re.compile(r"test|mock|junit|jest|assert|lint|fixture|faker|coverage|dev-?dep|@types/", re.I)
+#: Any version, from some on.
+LOOSE: Final = re.compile(r">=?\s*v?\d|\^\d|~>|:\s*[\"']\*|latest")
 VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -121,7 +123,8 @@ def bump(diff: Diff) -> str:
             place = next(at for at in range(3) if before.groups()[at] != after.groups()[at])
             # below 1.0 the second number is the one that breaks things
             steps.add(min(2, place) if before.group(1) != "0" or place != 1 else 0)
-    return ("major", "minor", "patch")[min(steps)] if steps else ""
+    loose = any(LOOSE.search(new) and not LOOSE.search(old) for old, new in zip(diff.removed, diff.added, strict=False))
+    return "major" if loose else ("major", "minor", "patch")[min(steps)] if steps else ""
 
 
 def _release(diff: Diff) -> tuple[float, str]:

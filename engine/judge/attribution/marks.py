@@ -28,7 +28,7 @@ ACQUIRE: Final = re.compile(
     re.I,
 )
 LIMIT: Final = re.compile(
-    r"(\b|_)limits?\b|\bmax_?\w*|time_?outs?(?![a-z])|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
+    r"(\b|_|(?<=[a-z])(?-i:(?=L)))limits?(?![a-z])|\bmax_?\w*|time_?outs?(?![a-z])|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
     r"|semaphore|\btake\(|\bcap\b|maxsize|\blru\b|circuit|\bsem(aphore)?\b",
     re.I,
 )
@@ -74,7 +74,7 @@ BACKTRACKS: Final = re.compile(
 )
 BLOCKING: Final = re.compile(
     r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
-    r"|block_on|runBlocking|\.block\(\)|spin|GenServer\.call"
+    r"|block_on|runBlocking|\.block\(\)|spin|GenServer\.call|\b(deliver|perform)_now"
 )
 ASYNC: Final = re.compile(
     r"\bawait\b|\basync\b|\bgo\s+\w|go func|\bspawn\b|executor|submit\(|\.then\(|thread\(|\bTask\.|parallel|concurren|worker_?pool"
@@ -149,7 +149,7 @@ SETS_UP: Final = re.compile(
 )
 #: Who may do what.
 ALLOWS: Final = re.compile(
-    r"\bgrant\b|\ballow|permission|\brole(s|_?ref|_?binding)?\b|\bscopes?\b|polic(y|ies)|\bactions?\b|\bverbs?\b|principal|\bacl\b|\biam\b"
+    r"\bgrant\b|\ballow|permission|\brole(s|_?ref|_?binding)?\b|\bscopes?\b|polic(y|ies)|\bactions?\b|\bverbs?\b|principals?\b|identifiers|assume_?role|\.arn\b|\bacl\b|\biam\b"
     r"|authori[sz]|same_?site|http_?only|\bcors\b|origins?\b|row level security",
     re.I,
 )
@@ -166,7 +166,7 @@ RAISES: Final = re.compile(
 LOOKUP: Final = re.compile(r"getenv|environ|process\.env|config(uration)?\b|settings?\b|properties|\benv\(|secret|viper|@Value|vault", re.I)
 WRITTEN: Final = re.compile(r"\b(to_?string|to_?s|str|string|encode|format|sprintf|render\w*)\b\s*[(.!]|\bf\"", re.I)
 CONVERT: Final = re.compile(
-    r"\b(int|float|double|long|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f)|cast|convert|round\w*|floor"
+    r"\b\w*(b64|base64)\w*\b|\b(int|float|double|long|decimal|number|u?int\d+|i\d+|parse\w*|to_?(int|i|f)|cast|convert|round\w*|floor"
     r"|ceil|truncate|set_?scale|big_?decimal|to_?double|from_?iso\w*|decode|unix|timestamp|time_?zone|tz_?info"
     r"|utc|milli\w*|cents?)\b\s*[(<.!=]",
     re.I,
@@ -204,4 +204,54 @@ TRUSTS: Final = re.compile(
 )
 NETWORKED: Final = re.compile(r"security_?group|network_?polic|\b(in|e)gress\s*[:{]|firewall|cidr|pod_?selector", re.I)
 #: Many at once.
-PARALLEL: Final = re.compile(r"promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter|parallel|\bgo\s+\w+|go func|\bspawn", re.I)
+PARALLEL: Final = re.compile(
+    r"promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter|parallel|\bgo\s+\w+|go func|\bspawn|new thread\(|threading\.thread\(",
+    re.I,
+)
+#: Where something may run.
+PLACEMENT: Final = re.compile(r"node_?selector|toleration|affinity|\btaints?\b|topology_?spread|node_?pool|priority_?class|placement", re.I)
+#: Where data lies, and whether it may be written.
+VOLUMES: Final = re.compile(
+    r"volume|\bempty_?dir|mount|host_?path|tmpfs|storage_?class|read_?only_?root|persistent_?volume|mk(d|s)temp|temporary_?(directory|file)"
+    r"|create_?temp|[\"'`]/tmp/",
+    re.I,
+)
+#: Who gets the requests.
+SELECTS: Final = re.compile(r"\bselector\b|match_?labels|\bbackends?\b|upstream\b|target_?(group|port)|\bsubset\b", re.I)
+#: How something ends.
+ENDS: Final = re.compile(r"pre_?stop|grace|terminat|graceful|shutdown|\bdrain|life_?cycle|\.close\(\)", re.I)
+#: What runs at each write.
+TRIGGERS: Final = re.compile(
+    r"\bcreate\s+(or replace\s+)?(constraint\s+)?(trigger|rule|materialized view)\b|\b(after|before)_?(save|commit|create|update|insert)\b"
+    r"|@(pre|post)_?(persist|update)|signals?\.\w+\.connect|receiver\(",
+    re.I,
+)
+#: Everything at once, and piece by piece.
+WHOLE: Final = re.compile(
+    r"fetch_?all|find_?all|\.all\(\)|\bto_?(list|array)\(|\.collect\(|read_?all|readlines|\.read\(\)|\bbuffer\(|load_?all|array\.from"
+    r"|select \*",
+    re.I,
+)
+PIECES: Final = re.compile(r"\byield|stream|cursor|iterat|paginat|page_?request|chunk|fetch_?size|\bpipe\(", re.I)
+UNITED: Final = re.compile(
+    r"time\.(?:nanosecond|microsecond|millisecond|second|minute|hour)|timeunit\.\w+|duration\.of\w+|\b(?:p?setex|p?expire)\b"
+    r"|\b(?:milliseconds?|millis|seconds|minutes|hours|days)\b",
+    re.I,
+)
+#: Leaves, or goes on, before the rest is done.
+LEAVES: Final = re.compile(
+    r"^(return|continue|break|next)\b|\bif\b.*\b(return|continue|break)\b|\b(return|next) (if|unless)\b|guard\b.*\belse\b", re.I
+)
+QUEUES: Final = re.compile(r"make\(chan|channel\(|\w*queue(<.*>)?\(|\bdeque\(|mpsc|ring_?buffer", re.I)
+ACKS: Final = re.compile(r"\bn?ack\b|basic_?n?ack|\.ack\w*\(|commit_?(sync|async|offsets?)?\(|\.delete_?message", re.I)
+#: How times are written.
+TIMES: Final = re.compile(
+    r"date_?time_?formatter|strftime|strptime|of_?pattern|date_?format|simple_?date|to_?iso_?string|parse_?date|\bmoment\(|iso_?format"
+    r"|from_?iso|time\.(parse|format)|rfc3339|\bto_?timestamp\(",
+    re.I,
+)
+#: What is answered.
+ANSWERS: Final = re.compile(r"(status|write_?header|\.code|respond|response|http\w*)\b.*\b[2-5]\d\d\b|\bstatus\w*\.\w+", re.I)
+DEFERS: Final = re.compile(r"\bdefer\b")
+#: Settings that are there or not: in a list, an environment, a file.
+SETTING: Final = re.compile(r"^(-\s+)?(name:\s*[\w.-]+|[\w./\"-]+\s*[:=]\s*\S|\{.*\}|[\w-]+\s+\S+;?$|-\s+\S)")

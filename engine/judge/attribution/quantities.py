@@ -31,6 +31,10 @@ class Mechanism(NamedTuple):
 
 #: Any other number is another place.
 ELSEWHERE: Final = {"refused": 1.8, "timeout": 1.2, "certificate": 0.8, "route": 0.8, "idle": 0.6}
+#: Any other number puts things elsewhere.
+REHASHED: Final = {"missing": 1.2, "cache": 1.2, "data": 1.0, "lag": 1.0, "saturation": 0.8, "exhausted": 0.8}
+#: What passes, and what does not.
+BORDER: Final = {"errors": 0.8, "idle": 0.8, "auth": 0.7, "parse": 0.7, "data": 0.6}
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
     (r"\b(ports?|urls?|uri|hosts?|addr\w*|endpoint|dsn)\b", ELSEWHERE, ELSEWHERE),
@@ -40,6 +44,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"retry": 1.5, "exhausted": 1.2, "timeout": 0.7, "errors": 0.7},
         {"fanout": 1.3, "retry": 1.3, "throttled": 1.2, "saturation": 0.6, "latency": 0.5},
     ),
+    (r"grace|terminat|\bdrain|shutdown|\bpre stop", {"refused": 1.3, "errors": 1.0, "data": 0.8}, {"latency": 0.3}),
     (
         r"\b(visibility|lease|heartbeat|session|ack)\b.*(time|ttl|interval|seconds|ms)",
         {"data": 1.2, "fanout": 1.2, "retry": 1.2, "lag": 1.0, "lock": 1.0, "auth": 0.8, "health": 0.6, "errors": 0.5},
@@ -77,10 +82,16 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"health": 1.2, "errors": 0.8, "refused": 0.8, "latency": 0.8, "missing": 0.6, "crash": 0.6},
     ),
     (r"\b(error|fail|fault|abort|inject|percent|ratio|probability)", {"errors": 0.3}, {"errors": 1.5}),
-    (r"\b(memory|heap|xmx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
-    (r"\b(cpu|cores?|millicores)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
     (
-        r"\b(replica|instances|min size|desired|partitions|shards)",
+        r"work mem|sort (mem|buffer)|shared buffers|buffer pool",
+        {"query": 1.5, "disk": 1.2, "latency": 1.2, "cpu": 0.6},
+        {"memory": 1.8, "crash": 0.8},
+    ),
+    (r"\b(shards?|buckets|vnodes|hash ring)\b", REHASHED, REHASHED),
+    (r"\b(memory|heap|x ?mx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
+    (r"\b(cpus?|cores?|millicores|max ?procs|gomaxprocs)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
+    (
+        r"\b(replica|instances|min size|desired|partitions)",
         {"saturation": 1.5, "cpu": 1.2, "exhausted": 1.2, "latency": 1.0, "lag": 1.5},
         {"exhausted": 1.0},
     ),
@@ -100,6 +111,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"errors": 0.3},
         {"cpu": 1.8, "latency": 1.2, "saturation": 1.0, "timeout": 0.6},
     ),
+    (r"\b(threshold|above|below|cut ?off|min(imum)?|at least|at most|floor|ceil(ing)?)\b", BORDER, BORDER),
     # no more is known than that it is a number
     (r"", {"latency": 0.4, "errors": 0.4, "data": 0.5}, {"latency": 0.5, "errors": 0.4, "cpu": 0.5, "saturation": 0.4, "data": 0.5}),
 )
@@ -118,8 +130,10 @@ def of_number(edit: Edit) -> Mechanism | None:
     elif min(edit.before, edit.after) > 0:
         full = STEEP_RATIO if STEEP.search(called) else FULL_RATIO
         size = min(1.0, abs(math.log(edit.after / edit.before)) / math.log(full))
-    elif NONE_AT_ZERO.search(called):
-        fell, size = edit.before <= 0, 0.5 if edit.before <= 0 else 1.0
+    elif NONE_AT_ZERO.search(called):  # nothing at all, or no limit: nobody knows
+        both = {kind: max(falls.get(kind, 0.0), rises.get(kind, 0.0)) for kind in {*falls, *rises}}
+        falls = rises = both
+        size = 0.5 if edit.before <= 0 else 1.0
     fits, opposite = (falls, rises) if fell else (rises, falls)
     name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
     return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()}, opposite)

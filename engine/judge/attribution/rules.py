@@ -9,33 +9,43 @@ from typing import Final, NamedTuple
 
 from engine.judge.attribution import marks
 from engine.judge.attribution.diff import Diff, Hunk
-from engine.judge.attribution.edits import LITERAL, NUMBER, edits_of, number
+from engine.judge.attribution.edits import CONFIGURATION, LITERAL, NUMBER, edits_of, number
 from engine.judge.attribution.inert import TELLS, is_prose
 from engine.judge.attribution.quantities import Fits, Mechanism
 from engine.judge.attribution.shapes import (
     Pattern,
     When,
+    acknowledges,
+    beside,
     changed,
     client_each,
+    deferred,
     dropped,
     elsewhere,
     fewer,
     gained,
     held,
+    in_pieces_no_more,
     keyed,
     limited,
     locks,
     looped,
     lost,
     more,
+    nested,
     net,
+    newly_set,
+    only_defines,
+    other_unit,
     reaches,
     replaced,
     rewritten,
     touched,
     unawaited,
     unlimited,
+    unset,
     waits,
+    within,
 )
 
 
@@ -72,7 +82,7 @@ RULES: Final = (
     ),
     Rule(
         "reaches through values without a check",
-        {"null": 0.9, "crash": 0.5},
+        {"null": 0.8, "crash": 0.4},
         lambda hunk: more(marks.DEREFERENCE, hunk) and net(marks.GUARD, hunk) == 0 and net(marks.ASSERTION, hunk) <= 0,
     ),
     Rule("no longer sets something up", {"null": 1.4, "crash": 1.0, "missing": 1.0, "errors": 0.4}, lost(marks.SETS_UP)),
@@ -118,7 +128,7 @@ RULES: Final = (
     ),
     Rule("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1}, lost(marks.PRELOAD)),
     Rule("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, lost(marks.CACHE)),
-    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 0.7, "timeout": 0.7, "saturation": 0.6}, locks),
+    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 1.0, "timeout": 0.8, "saturation": 0.8}, locks),
     Rule(
         "waits where it did not wait before",
         {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2},
@@ -173,7 +183,9 @@ RULES: Final = (
         {"memory": 1.4, "cache": 1.2, "saturation": 0.6},
         lambda hunk: any(marks.KEEPS.search(line) and not marks.UNTIL.search(line) for line in hunk.added),
     ),
-    Rule("changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0}, keyed),
+    Rule(
+        "changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0, "throttled": 0.8}, keyed
+    ),
     Rule(
         "changes where work runs",
         {"latency": 1.1, "saturation": 1.0, "exhausted": 1.0, "lag": 1.0, "timeout": 0.7, "lock": 0.6},
@@ -190,7 +202,7 @@ RULES: Final = (
         {"auth": 1.2, "data": 0.9, "errors": 0.5, "null": 0.4, "missing": 0.4, "route": 0.6},
         rewritten(marks.CONDITION),
     ),
-    Rule("changes what counts as the same", {"data": 1.5, "missing": 1.0, "cache": 0.8, "errors": 0.4}, touched(marks.EQUALITY)),
+    Rule("changes what counts as the same", {"data": 1.3, "missing": 0.8, "cache": 0.7, "errors": 0.3}, touched(marks.EQUALITY)),
     Rule("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4}, elsewhere),
     Rule("converts values differently", {"data": 1.7, "type": 1.7, "parse": 0.9, "missing": 0.8, "errors": 0.3}, touched(marks.CONVERT)),
     Rule(
@@ -222,11 +234,100 @@ RULES: Final = (
     Rule("takes values times another factor", {"data": 1.4, "errors": 0.4}, lambda hunk: net(marks.SCALES, hunk) != 0),
     Rule(
         "changes headers",
-        {"parse": 1.1, "auth": 1.1, "cache": 0.9, "data": 0.9, "missing": 0.7, "errors": 0.5, "route": 0.6},
+        {"parse": 0.9, "auth": 0.9, "cache": 0.8, "data": 0.7, "missing": 0.6, "errors": 0.4, "route": 0.5},
         touched(marks.HEADERS),
     ),
     Rule("no longer tells repeats apart", {"data": 1.6, "fanout": 0.6, "errors": 0.5}, lost(marks.REPEATS)),
     Rule("changes whom it trusts", {"certificate": 1.8, "refused": 0.8, "auth": 0.5}, touched(marks.TRUSTS)),
+    Rule(
+        "changes where it may run",
+        {"health": 1.2, "saturation": 1.0, "idle": 1.0, "crash": 0.6, "exhausted": 0.6, "latency": 0.6},
+        beside(marks.PLACEMENT),
+    ),
+    Rule(
+        "changes where data lies, or who may write it",
+        {"disk": 1.5, "missing": 1.2, "data": 1.0, "crash": 0.8, "auth": 0.8, "latency": 0.6, "errors": 0.4},
+        touched(marks.VOLUMES),
+    ),
+    Rule(
+        "changes who gets the requests",
+        {"refused": 1.4, "health": 1.4, "idle": 1.2, "route": 1.0, "timeout": 0.8},
+        lambda hunk: bool(CONFIGURATION.search(hunk.file)) and within(marks.SELECTS, hunk),
+    ),
+    Rule("changes how it ends", {"refused": 1.2, "errors": 0.9, "data": 0.8, "timeout": 0.5}, touched(marks.ENDS)),
+    Rule(
+        "does more at every write",
+        {"latency": 1.2, "lock": 1.0, "query": 1.2, "cpu": 0.8, "saturation": 0.7, "data": 0.6},
+        gained(marks.TRIGGERS),
+    ),
+    Rule(
+        "takes everything at once",
+        {"memory": 1.7, "latency": 1.0, "query": 0.8, "saturation": 0.7, "cpu": 0.6, "exhausted": 0.5},
+        in_pieces_no_more,
+    ),
+    Rule(
+        "gives a time in another unit",
+        {"timeout": 1.5, "cache": 1.4, "auth": 1.0, "fanout": 0.9, "retry": 0.9, "latency": 0.8, "errors": 0.6, "memory": 0.6},
+        other_unit,
+    ),
+    Rule(
+        "is less strict than before",
+        {"data": 1.3, "null": 1.2, "missing": 0.8, "parse": 0.7, "auth": 0.8, "crash": 0.7},
+        lost(marks.STRICT),
+    ),
+    Rule("leaves earlier", {"idle": 0.8, "missing": 0.8, "null": 0.6, "data": 0.6}, gained(marks.LEAVES)),
+    Rule("changes an order", {"data": 0.8, "race": 0.8, "missing": 0.6, "null": 0.6, "auth": 0.4}, lambda hunk: hunk.reordered),
+    Rule(
+        "changes what a queue holds",
+        {"memory": 1.2, "lock": 1.0, "exhausted": 1.0, "saturation": 1.0, "lag": 1.0, "latency": 0.8},
+        touched(marks.QUEUES),
+    ),
+    Rule("acknowledges at another time", {"data": 1.4, "missing": 1.0, "retry": 0.9, "lag": 0.8, "fanout": 0.7}, acknowledges),
+    Rule(
+        "writes or reads times differently", {"parse": 1.7, "data": 1.0, "type": 0.8, "missing": 0.5, "errors": 0.4}, touched(marks.TIMES)
+    ),
+    Rule(
+        "answers differently", {"errors": 1.0, "health": 1.0, "route": 1.0, "auth": 0.6, "parse": 0.5, "retry": 0.6}, touched(marks.ANSWERS)
+    ),
+    Rule("loops within a loop", {"cpu": 1.5, "latency": 1.2, "timeout": 0.8, "saturation": 0.7, "memory": 0.5}, nested),
+    Rule("closes what it opens in a loop only at the end", {"exhausted": 1.6, "memory": 0.8, "disk": 0.6}, deferred),
+    Rule(
+        "takes a setting away",
+        {
+            "missing": 1.3,
+            "refused": 0.9,
+            "auth": 0.8,
+            "timeout": 0.8,
+            "exhausted": 0.8,
+            "memory": 0.8,
+            "latency": 0.7,
+            "retry": 0.7,
+            "saturation": 0.6,
+            "certificate": 0.6,
+            "health": 0.6,
+            "lag": 0.6,
+            "errors": 0.5,
+        },
+        unset,
+    ),
+    Rule(
+        "sets what was not set",
+        {
+            "errors": 0.5,
+            "latency": 0.6,
+            "cpu": 0.6,
+            "memory": 0.6,
+            "auth": 0.6,
+            "saturation": 0.6,
+            "timeout": 0.6,
+            "exhausted": 0.6,
+            "refused": 0.6,
+            "health": 0.6,
+            "lag": 0.5,
+            "crash": 0.5,
+        },
+        newly_set,
+    ),
     Rule(
         "calls out where it did not",
         {"latency": 0.8, "query": 0.8, "fanout": 0.7, "timeout": 0.6, "errors": 0.3},
@@ -259,6 +360,7 @@ LOOPED: Final = Mechanism(
     {"query": 1.9, "fanout": 1.8, "latency": 1.3, "exhausted": 0.8, "saturation": 0.6, "timeout": 0.6, "throttled": 0.8},
 )
 LIMITED: Final = Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "errors": 0.5, "idle": 0.4})
+ONLY_DEFINES: Final = 0.5
 LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.6, "saturation": 0.8, "cpu": 0.7})
 
 
@@ -274,7 +376,10 @@ def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
         yield LOOPED
     if limited(hunk, around.numbers):
         yield LIMITED
-    yield from (Mechanism(rule.what, rule.fits) for rule in RULES if rule.when(hunk))
+    share = ONLY_DEFINES if only_defines(hunk) else 1.0
+    for rule in RULES:
+        if rule.when(hunk):
+            yield Mechanism(rule.what, {kind: share * nats for kind, nats in rule.fits.items()})
 
 
 def _told(lines: Iterable[str]) -> tuple[str, ...]:

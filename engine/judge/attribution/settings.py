@@ -16,7 +16,7 @@ BOOLEANS: Final[tuple[tuple[str, Fits], ...]] = (
     (r"commit|\back", {"data": 1.3, "missing": 1.0, "lag": 0.8, "errors": 0.3}),
     (r"verify|\btls|\bssl|certificate|secure", {"certificate": 1.5, "refused": 1.0, "auth": 0.7}),
     (r"cache", {"cache": 1.2, "query": 0.8, "data": 0.7, "latency": 0.7, "fanout": 0.7}),
-    (r"strict|validat|required|enforce|fail on|check", {"parse": 1.3, "auth": 0.8, "errors": 0.8, "missing": 0.6}),
+    (r"strict|validat|required|enforce|\bfail|unknown|check", {"parse": 1.3, "auth": 0.8, "errors": 0.8, "missing": 0.6}),
     (r"gzip|compress|deflate|brotli|zstd", {"cpu": 1.2, "memory": 1.0, "latency": 0.9, "saturation": 0.8, "parse": 0.7}),
     (r"keep ?alive|pool|reuse|persistent|pipelin", {"exhausted": 1.2, "latency": 1.0, "refused": 1.0, "saturation": 0.6}),
     (r"debug|verbose|trace|profil|log", {"disk": 1.2, "cpu": 0.9, "latency": 0.8, "memory": 0.6, "saturation": 0.6}),
@@ -35,6 +35,15 @@ TEXTS: Final[tuple[tuple[str, Fits], ...]] = (
         r"instance|machine|node (type|pool)|\bvm\b|\btier\b|\bclass\b|flavou?r|\bsku\b|storage type",
         {"cpu": 1.4, "latency": 1.2, "saturation": 1.2, "memory": 1.2, "exhausted": 0.8, "throttled": 0.8, "disk": 0.6},
     ),
+    (r"offset|replay|reset|from beginning", {"lag": 1.4, "data": 1.2, "missing": 0.8, "fanout": 0.8, "errors": 0.3}),
+    (r"\bm?tls\b|\bssl|cipher|certificate", {"certificate": 1.6, "refused": 1.4, "auth": 0.6, "errors": 0.4}),
+    (
+        r"node selector|\bpool\b|affinity|zone|region|placement",
+        {"health": 1.2, "saturation": 1.0, "idle": 1.0, "latency": 0.9, "refused": 0.8, "exhausted": 0.6},
+    ),
+    (r"selector|\bapp\b|labels?\b|backend|upstream|target", {"refused": 1.4, "health": 1.4, "idle": 1.3, "route": 1.0, "timeout": 0.8}),
+    (r"\bimage\b|\btag\b", {"missing": 1.4, "crash": 1.2, "errors": 0.7, "type": 0.7, "parse": 0.7, "health": 0.8}),
+    (r"evict|max ?memory", {"memory": 1.6, "cache": 1.3, "errors": 0.7, "exhausted": 0.8}),
     (
         r"topic|queue|stream|exchange|routing|subject|channel|bucket|table|index|database|schema|namespace",
         {"missing": 1.4, "idle": 1.2, "lag": 0.8, "errors": 0.4, "route": 0.6},
@@ -46,6 +55,13 @@ TEXTS: Final[tuple[tuple[str, Fits], ...]] = (
 )
 _BOOLEANS = tuple((re.compile(words, re.I), fits) for words, fits in BOOLEANS)
 _TEXTS = tuple((re.compile(words, re.I), fits) for words, fits in TEXTS)
+#: Types of values: one in place of another holds less, more or something else; and of collections.
+TYPES: Final = re.compile(
+    r"[ui]?(int)?(8|16|32|64)?|integer|long|short|byte|float(32|64)?|f(32|64)|double|(big)?(decimal|int|integer)|smallint|serial|number"
+    r"|str(ing)?|text|varchar|char|bool(ean)?|uuid|date|time|datetime|timestamp(tz)?"
+)
+KEYED: Final = re.compile(r"(frozen|hash|tree|ordered)?(set|dict|map)")
+LISTED: Final = re.compile(r"(array|linked)?(list|array|vec|vector|slice|tuple)")
 LEVELS: Final = ("trace", "debug", "info", "notice", "warn", "warning", "error")
 CONTRACT: Final = {"parse": 1.8, "missing": 1.6, "null": 0.8, "errors": 0.3}
 
@@ -66,6 +82,10 @@ def of_edit(edit: Edit) -> Mechanism | None:
         return None
     if edit.kind == "literal":
         return _of_text(edit, called)
+    if TYPES.fullmatch(old) and TYPES.fullmatch(new):
+        return Mechanism(f"{edit.old} becomes {edit.new}", {"data": 1.5, "type": 1.5, "parse": 1.3, "missing": 0.8, "errors": 0.4})
+    if KEYED.fullmatch(old) and LISTED.fullmatch(new):
+        return Mechanism(f"{edit.old} becomes {edit.new}", {"cpu": 1.6, "latency": 1.3, "timeout": 0.8, "saturation": 0.6})
     # the same words, written otherwise: who reads it by its name finds it no more
     if edit.declares or (spaced(edit.old) == spaced(edit.new) and old != new):
         return Mechanism(f"field {edit.old} becomes {edit.new}", CONTRACT)

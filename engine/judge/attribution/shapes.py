@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final
 
 from engine.judge.attribution import marks
-from engine.judge.attribution.diff import Hunk, Line
-from engine.judge.attribution.edits import KEYED_NUMBER, LITERAL, number
+from engine.judge.attribution.diff import Hunk
+from engine.judge.attribution.edits import CONFIGURATION, KEYED_NUMBER, LITERAL, NUMBER, number
 from engine.judge.attribution.inert import TELLS
 
 Pattern = re.Pattern[str]
@@ -123,29 +123,83 @@ def _lists(lines: Iterable[str]) -> list[frozenset[str]]:
 
 
 def looped(hunk: Hunk, outward: Pattern | None) -> bool:
-    """More calls out in a loop than were removed: deeper than a line that opens one, or on it."""
-    return _calls_in_loops(hunk, "+", outward) > _calls_in_loops(hunk, "-", outward)
+    """More calls out in a loop than were removed."""
+    return _more_in_loops(hunk, lambda text: _calls(text, outward))
 
 
-def _calls_in_loops(hunk: Hunk, sign: str, outward: Pattern | None) -> int:
+def nested(hunk: Hunk) -> bool:
+    """A loop within a loop that was not there."""
+    return _more_in_loops(hunk, lambda text: bool(marks.LOOP_HEAD.search(text)))
+
+
+def deferred(hunk: Hunk) -> bool:
+    """What is opened in a loop is closed when the function ends."""
+    return _more_in_loops(hunk, lambda text: bool(marks.DEFERS.search(text)))
+
+
+def _more_in_loops(hunk: Hunk, which: Callable[[str], bool]) -> bool:
+    return _in_loops(hunk, "+", which) > _in_loops(hunk, "-", which)
+
+
+def _in_loops(hunk: Hunk, sign: str, which: Callable[[str], bool]) -> int:
+    """Changed lines of a kind that are deeper than a line that opens a loop, or on it."""
     lines = [line for line in hunk.lines if line.sign in (" ", sign)]
     flat = all(line.indent == lines[0].indent for line in lines)
     loops: list[int] = []
-    calls = 0
+    found = 0
     for line in lines:
         while loops and line.indent <= loops[-1] and not flat:
             loops.pop()
         opens = bool(marks.LOOP.search(line.text))
         inside = bool(loops) or (opens and not marks.LOOP_HEAD.search(line.text))
-        calls += inside and line.sign == sign and _calls(line, outward)
+        found += inside and line.sign == sign and which(line.text)
         if opens:
             loops.append(line.indent)
-    return calls
+    return found
 
 
-def _calls(line: Line, outward: Pattern | None) -> bool:
-    known = outward is not None and bool(outward.search(line.text)) and not marks.DEFINES.search(line.text)
-    return not TELLS.search(line.text) and (known or bool(marks.CALLS_OUT.search(line.text)))
+def _calls(text: str, outward: Pattern | None) -> bool:
+    known = outward is not None and bool(outward.search(text)) and not marks.DEFINES.search(text)
+    return not TELLS.search(text) and (known or bool(marks.CALLS_OUT.search(text)))
+
+
+def within(pattern: Pattern, hunk: Hunk) -> bool:
+    """A changed line fits, or an unchanged one beside, or the place."""
+    return any(map(pattern.search, (*hunk.removed, *hunk.added, *hunk.kept, hunk.place)))
+
+
+def other_unit(hunk: Hunk) -> bool:
+    """A time is given in another unit, or in none."""
+    before, after = ({found.lower() for line in lines for found in marks.UNITED.findall(line)} for lines in (hunk.removed, hunk.added))
+    return bool(before) and before != after and len(hunk.removed) == len(hunk.added) and any(map(NUMBER.search, hunk.added))
+
+
+def only_defines(hunk: Hunk) -> bool:
+    """Nothing but a function that comes or goes: whoever calls it, or did, is changed elsewhere."""
+    for these, others in ((hunk.added, hunk.removed), (hunk.removed, hunk.added)):
+        if these and not others and marks.DEFINES.search(these[0]):
+            return True
+    return False
+
+
+def acknowledges(hunk: Hunk) -> bool:
+    """What was handled is acknowledged at another time."""
+    return changed(marks.ACKS, hunk) or (hunk.reordered and any(map(marks.ACKS.search, (*hunk.moved, *hunk.kept))))
+
+
+def unset(hunk: Hunk) -> bool:
+    """Settings are taken away, and nothing comes in their place."""
+    return bool(CONFIGURATION.search(hunk.file)) and not hunk.added and any(map(marks.SETTING.match, hunk.removed))
+
+
+def newly_set(hunk: Hunk) -> bool:
+    """Settings come where there were none."""
+    return bool(CONFIGURATION.search(hunk.file)) and not hunk.removed and any(map(marks.SETTING.match, hunk.added))
+
+
+def in_pieces_no_more(hunk: Hunk) -> bool:
+    """Everything is taken at once."""
+    return more(marks.WHOLE, hunk) or (fewer(marks.PIECES, hunk) and bool(hunk.added))
 
 
 def lost(pattern: Pattern) -> When:
@@ -166,3 +220,8 @@ def touched(pattern: Pattern) -> When:
 def rewritten(pattern: Pattern) -> When:
     """A removed line fits, and an added one."""
     return partial(replaced, pattern)
+
+
+def beside(pattern: Pattern) -> When:
+    """A changed line fits, or an unchanged one beside it."""
+    return partial(within, pattern)

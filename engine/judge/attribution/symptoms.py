@@ -125,6 +125,7 @@ WORDS: Final = {
 _TEXTS = tuple((kind, re.compile(words, re.I)) for kind, words in TEXTS)
 _NAMES = tuple((kind, re.compile(words, re.I)) for kind, words in NAMES)
 LEAST: Final = 0.05
+WAITS: Final = 0.7
 
 
 #: A line of a stack trace: where it happened, not what.
@@ -152,6 +153,12 @@ def eases(each: Departure) -> bool:
     return each.kind in ("saturation", "latency") and each.new < each.old and not SPARE.search(each.metric)
 
 
+def _waits(risen: Iterable[Departure]) -> set[str]:
+    """Services that take longer and compute less: they wait for something (utilisation, saturation, errors: Gregg 2013)."""
+    slower = {each.service for each in risen if each.kind == "latency" and each.new > each.old}
+    return slower & {each.service for each in risen if each.new < each.old and "cpu" in _named_kinds(each.metric)}
+
+
 def symptoms_of(
     risen: Iterable[Departure], texts: Iterable[SymptomText], weights: Mapping[str, float], measured: str
 ) -> tuple[tuple[str, float], ...]:
@@ -177,6 +184,10 @@ def symptoms_of(
         for kind in _named_kinds(each.metric):
             if up or kind not in LOADED or SPARE.search(each.metric):
                 add(kind, share)
+    for service in _waits(risen):
+        share = weights.get(service, 0.0) / most
+        add("lock", WAITS * share)
+        add("exhausted", WAITS * share)
     for text in texts:
         for kind in text_kinds(text.text):
             add(kind, text.weight)
