@@ -5,7 +5,8 @@ dev   odd numbers from 61 on: for improving
 test  even numbers from 61 on: scored at first sight, later looked into
 late  from 201 on: written down before anything was scored on them, scored at first sight, later looked into
 last  from 301 on: the same
-blind from 401 on: the same, scored once, when all else was done, and never looked into
+seen  odd numbers from 401 on: the same
+blind even numbers from 402 on: scored at first sight and after each of two changes of the rules, and never looked into
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from exporter.evaluate.truth import NONE
 from tests import authored
 from tests.bench.compare_changes import Case, cases, nulls, right, suspected, table
 
-SPLITS = ("old", "dev", "test", "late", "last", "blind")
+SPLITS = ("old", "dev", "test", "late", "last", "seen", "blind")
 FIRST_NEW, FIRST_LATE, FIRST_LAST, FIRST_BLIND = 61, 201, 301, 401
 
 
@@ -33,7 +34,7 @@ def split_of(name: str) -> str:
     """
     number = int(name.partition("-")[0])
     if number >= FIRST_BLIND:
-        return "blind"
+        return "seen" if number % 2 else "blind"
     if number >= FIRST_LAST:
         return "last"
     if number >= FIRST_LATE:
