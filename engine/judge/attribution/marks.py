@@ -34,7 +34,7 @@ LIMIT: Final = re.compile(
 )
 #: A limit that is none.
 UNBOUNDED: Final = re.compile(r"unbounded|unlimited|infinit|no_?limit|max_?int|max_?value|\binf\b", re.I)
-PAUSE: Final = re.compile(r"back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
+PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 #: A line that opens a loop and holds nothing of its body.
 LOOP_HEAD: Final = re.compile(r"^\s*(for|foreach|while|loop)\b.*([{:]|\bdo)\s*$", re.I)
@@ -70,7 +70,7 @@ TABLE_LOCK: Final = re.compile(
 )
 #: A repetition of a repetition: a pattern that may try exponentially many ways.
 BACKTRACKS: Final = re.compile(
-    r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]", re.I
+    r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*(\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]|(\.\*.*){2}[+*])", re.I
 )
 BLOCKING: Final = re.compile(
     r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
@@ -94,7 +94,7 @@ KEYED: Final = re.compile(
 KEEPS: Final = re.compile(r"\b\w*(redis|cache|memcached?)\w*(\.|->)(set|put|add|store|write|hset|sadd|rpush|lpush)\w*\(", re.I)
 UNTIL: Final = re.compile(r"\bttl|expir|\bex=|'ex'|\"ex\"|\bpx\b|max_?age|duration|timeout|minutes|seconds|hours|days", re.I)
 COSTLY: Final = re.compile(
-    r"regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
+    r"\.keys\([\"']|flush_?all|hgetall|smembers|regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
     r"|pbkdf|bcrypt|scrypt|compress|reflect|levenshtein|contains\(",
     re.I,
 )
@@ -251,7 +251,37 @@ TIMES: Final = re.compile(
     re.I,
 )
 #: What is answered.
-ANSWERS: Final = re.compile(r"(status|write_?header|\.code|respond|response|http\w*)\b.*\b[2-5]\d\d\b|\bstatus\w*\.\w+", re.I)
+ANSWERS: Final = re.compile(
+    r"\bstatus_?code\b.*\d{3}|(status|write_?header|\.code|respond|response|http\w*)\b.*\b[2-5]\d\d\b|\bstatus\w*\.\w+", re.I
+)
 DEFERS: Final = re.compile(r"\bdefer\b")
 #: Settings that are there or not: in a list, an environment, a file.
 SETTING: Final = re.compile(r"^(-\s+)?(name:\s*[\w.-]+|[\w./\"-]+\s*[:=]\s*\S|\{.*\}|[\w-]+\s+\S+;?$|-\s+\S)")
+#: A statement for a database, in quotes.
+STATED: Final = re.compile(
+    r"^.?\s*(select|insert|update|delete|create|alter|drop|vacuum|lock|truncate|analyze|set|grant|revoke|reindex)\b", re.I
+)
+#: How long connections live.
+LIVES: Final = re.compile(
+    r"keep_?alives?|max_?connection_?age|conn\w*_?(life|idle)|idle_?(time|conn)|ping_?interval|\bhttp2\b|http_?version", re.I
+)
+#: How load is shared.
+BALANCES: Final = re.compile(
+    r"round_?robin|lb_?policy|load_?balanc|least_?(conn|request)|ring_?hash|sticky|consistent_?hash|weighted", re.I
+)
+#: How queries are planned.
+PLANS: Final = re.compile(
+    r"statistics_?target|\banalyze\b|plan_?cache|random_?page_?cost|enable_?(seqscan|nestloop|hashjoin)|optimi[sz]er|\buse index\b|->>"
+    r"|\border by rand",
+    re.I,
+)
+SIGNS: Final = re.compile(
+    r"\bhmac|\bsign(ature|ed|er|ing)?\b|\bsha\d*\(|digest|encrypt|decrypt|\bsecret\b|\btoken\b|\bnonce\b|\bsalt\b", re.I
+)
+ROUTES: Final = re.compile(
+    r"\bresources?\s+:|\bonly:|\brouter?\.\w+\(|@\w*(mapping|route)\(|\bpath\(|handle_?func|map_?(get|post|put|delete)\(|\broute\b|rewrite\b",
+    re.I,
+)
+#: What each request passes.
+PASSED: Final = re.compile(r"middleware|interceptor|filter_?chain|before_?(action|request)|\bapp\.use\(|\bplug\b", re.I)
+SESSIONS: Final = re.compile(r"\bsessions?(_?(id|store|key))?\b|cookie", re.I)

@@ -34,9 +34,11 @@ ELSEWHERE: Final = {"refused": 1.8, "timeout": 1.2, "certificate": 0.8, "route":
 #: Any other number puts things elsewhere.
 REHASHED: Final = {"missing": 1.2, "cache": 1.2, "data": 1.0, "lag": 1.0, "saturation": 0.8, "exhausted": 0.8}
 #: What passes, and what does not.
+OTHER_VERSION: Final = {"missing": 1.2, "parse": 1.2, "type": 1.0, "route": 0.8, "null": 0.7, "errors": 0.7, "data": 0.6}
 BORDER: Final = {"errors": 0.8, "idle": 0.8, "auth": 0.7, "parse": 0.7, "data": 0.6}
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
+    (r"\b(api )?(version|revision)\b", OTHER_VERSION, OTHER_VERSION),
     (r"\b(ports?|urls?|uri|hosts?|addr\w*|endpoint|dsn)\b", ELSEWHERE, ELSEWHERE),
     (r"\bsampl", {"errors": 0.2}, {"cpu": 1.0, "latency": 0.8, "saturation": 0.8, "disk": 0.8, "memory": 0.8}),
     (
@@ -88,7 +90,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"memory": 1.8, "crash": 0.8},
     ),
     (r"\b(shards?|buckets|vnodes|hash ring)\b", REHASHED, REHASHED),
-    (r"\b(memory|heap|x ?mx|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
+    (r"\b(memory|heap|x ?mx|x ?ss|ram)\b", {"memory": 2.0, "crash": 1.5, "saturation": 0.6}, {"memory": 0.6}),
     (r"\b(cpus?|cores?|millicores|max ?procs|gomaxprocs)\b", {"cpu": 1.8, "throttled": 1.2, "latency": 1.2, "saturation": 1.0}, {}),
     (
         r"\b(replica|instances|min size|desired|partitions)",
@@ -113,7 +115,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
     ),
     (r"\b(threshold|above|below|cut ?off|min(imum)?|at least|at most|floor|ceil(ing)?)\b", BORDER, BORDER),
     # no more is known than that it is a number
-    (r"", {"latency": 0.4, "errors": 0.4, "data": 0.5}, {"latency": 0.5, "errors": 0.4, "cpu": 0.5, "saturation": 0.4, "data": 0.5}),
+    (
+        r"",
+        {"latency": 0.4, "errors": 0.4, "data": 0.5},
+        {"latency": 0.5, "errors": 0.4, "cpu": 0.5, "saturation": 0.4, "data": 0.5, "memory": 0.5},
+    ),
 )
 _NUMBERS: Final = tuple((re.compile(words, re.I), falls, rises) for words, falls, rises in NUMBERS)
 

@@ -37,6 +37,7 @@ from engine.judge.attribution.shapes import (
     newly_set,
     only_defines,
     other_unit,
+    passed,
     reaches,
     replaced,
     rewritten,
@@ -254,6 +255,22 @@ RULES: Final = (
         {"refused": 1.4, "health": 1.4, "idle": 1.2, "route": 1.0, "timeout": 0.8},
         lambda hunk: bool(CONFIGURATION.search(hunk.file)) and within(marks.SELECTS, hunk),
     ),
+    Rule("no longer makes others wait", {"race": 1.4, "fanout": 1.1, "query": 1.0, "data": 1.0, "cpu": 0.6}, lost(marks.LOCK)),
+    Rule(
+        "changes how long connections live",
+        {"refused": 1.3, "exhausted": 1.0, "timeout": 0.9, "latency": 0.8, "retry": 0.7},
+        touched(marks.LIVES),
+    ),
+    Rule(
+        "changes how load is shared",
+        {"saturation": 1.3, "cpu": 1.0, "latency": 1.0, "lag": 0.8, "exhausted": 0.8, "missing": 0.6, "auth": 0.5},
+        touched(marks.BALANCES),
+    ),
+    Rule("changes how queries are planned", {"query": 1.6, "latency": 1.2, "cpu": 1.1, "timeout": 0.7}, touched(marks.PLANS)),
+    Rule("signs or encrypts differently", {"auth": 1.5, "data": 0.6, "parse": 0.6, "missing": 0.4}, touched(marks.SIGNS)),
+    Rule("changes routes", {"route": 1.8, "missing": 0.6, "auth": 0.5, "idle": 0.5}, touched(marks.ROUTES)),
+    Rule("changes what each request passes", {"auth": 1.2, "null": 0.6, "errors": 0.6, "latency": 0.6, "parse": 0.5}, passed),
+    Rule("changes sessions or cookies", {"auth": 1.4, "missing": 0.8, "cache": 0.6, "data": 0.6, "lock": 0.5}, touched(marks.SESSIONS)),
     Rule("changes how it ends", {"refused": 1.2, "errors": 0.9, "data": 0.8, "timeout": 0.5}, touched(marks.ENDS)),
     Rule(
         "does more at every write",
@@ -359,7 +376,7 @@ LOOPED: Final = Mechanism(
     "calls out once an item in a loop",
     {"query": 1.9, "fanout": 1.8, "latency": 1.3, "exhausted": 0.8, "saturation": 0.6, "timeout": 0.6, "throttled": 0.8},
 )
-LIMITED: Final = Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "errors": 0.5, "idle": 0.4})
+LIMITED: Final = Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "refused": 0.5, "errors": 0.5, "idle": 0.4})
 ONLY_DEFINES: Final = 0.5
 LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.6, "saturation": 0.8, "cpu": 0.7})
 
@@ -393,4 +410,5 @@ def _does(lines: Iterable[str], numbers: set[str]) -> tuple[str, ...]:
 
 def _unsaid(literal: re.Match[str]) -> str:
     text = literal.group(0)
-    return f"{text[0]}{text[-1]}" if is_prose(text[1:-1]) and not marks.SQL.search(text) else text
+    stated = marks.SQL.search(text) or marks.STATED.search(text)
+    return f"{text[0]}{text[-1]}" if is_prose(text[1:-1]) and not stated else text

@@ -24,7 +24,9 @@ BOOLEANS: Final[tuple[tuple[str, Fits], ...]] = (
     (r"lazy|eager|prefetch|preload|batch", {"query": 1.3, "latency": 1.0, "memory": 0.7}),
     (r"auth|login|public|private|anonymous|permission|readonly|read only", {"auth": 1.5, "errors": 0.5, "missing": 0.5}),
 )
-ANY_BOOLEAN: Final = {"errors": 0.6, "latency": 0.5, "auth": 0.5, "missing": 0.5, "cache": 0.2}
+ANY_BOOLEAN: Final = {
+    "errors": 0.6, "latency": 0.5, "auth": 0.5, "missing": 0.5, "cpu": 0.4, "lock": 0.5, "saturation": 0.4, "memory": 0.4, "cache": 0.2,
+}  # fmt: skip
 #: Texts by the name that they are set to.
 TEXTS: Final[tuple[tuple[str, Fits], ...]] = (
     (
@@ -34,6 +36,10 @@ TEXTS: Final[tuple[tuple[str, Fits], ...]] = (
     (
         r"instance|machine|node (type|pool)|\bvm\b|\btier\b|\bclass\b|flavou?r|\bsku\b|storage type",
         {"cpu": 1.4, "latency": 1.2, "saturation": 1.2, "memory": 1.2, "exhausted": 0.8, "throttled": 0.8, "disk": 0.6},
+    ),
+    (
+        r"\bw\b|write concern|\backs?\b|consistency|isolation|durab|fsync|journal",
+        {"latency": 1.2, "timeout": 0.9, "data": 1.0, "missing": 0.8, "lock": 0.8},
     ),
     (r"offset|replay|reset|from beginning", {"lag": 1.4, "data": 1.2, "missing": 0.8, "fanout": 0.8, "errors": 0.3}),
     (r"\bm?tls\b|\bssl|cipher|certificate", {"certificate": 1.6, "refused": 1.4, "auth": 0.6, "errors": 0.4}),
@@ -62,6 +68,7 @@ TYPES: Final = re.compile(
 )
 KEYED: Final = re.compile(r"(frozen|hash|tree|ordered)?(set|dict|map)")
 LISTED: Final = re.compile(r"(array|linked)?(list|array|vec|vector|slice|tuple)")
+METHODS: Final = ("get", "put", "post", "patch", "delete")
 LEVELS: Final = ("trace", "debug", "info", "notice", "warn", "warning", "error")
 CONTRACT: Final = {"parse": 1.8, "missing": 1.6, "null": 0.8, "errors": 0.3}
 
@@ -86,6 +93,8 @@ def of_edit(edit: Edit) -> Mechanism | None:
         return Mechanism(f"{edit.old} becomes {edit.new}", {"data": 1.5, "type": 1.5, "parse": 1.3, "missing": 0.8, "errors": 0.4})
     if KEYED.fullmatch(old) and LISTED.fullmatch(new):
         return Mechanism(f"{edit.old} becomes {edit.new}", {"cpu": 1.6, "latency": 1.3, "timeout": 0.8, "saturation": 0.6})
+    if old in METHODS and new in METHODS:
+        return Mechanism(f"{edit.old} becomes {edit.new}", {"route": 1.4, "data": 1.0, "errors": 0.6, "auth": 0.5, "cache": 0.5})
     # the same words, written otherwise: who reads it by its name finds it no more
     if edit.declares or (spaced(edit.old) == spaced(edit.new) and old != new):
         return Mechanism(f"field {edit.old} becomes {edit.new}", CONTRACT)

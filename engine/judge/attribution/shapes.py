@@ -174,6 +174,11 @@ def other_unit(hunk: Hunk) -> bool:
     return bool(before) and before != after and len(hunk.removed) == len(hunk.added) and any(map(NUMBER.search, hunk.added))
 
 
+def passed(hunk: Hunk) -> bool:
+    """What each request passes is other, or in another order."""
+    return changed(marks.PASSED, hunk) or (hunk.reordered and any(map(marks.PASSED.search, hunk.moved)))
+
+
 def only_defines(hunk: Hunk) -> bool:
     """Nothing but a function that comes or goes: whoever calls it, or did, is changed elsewhere."""
     for these, others in ((hunk.added, hunk.removed), (hunk.removed, hunk.added)):
