@@ -29,24 +29,24 @@ ACQUIRE: Final = re.compile(
 )
 LIMIT: Final = re.compile(
     r"(\b|_|(?<=[a-z])(?-i:(?=L)))limits?(?![a-z])|\bmax_?\w*|time_?outs?(?![a-z])|deadline|\bttl\b|bound|capacity|evict|expire|quota|backoff|throttle"
-    r"|semaphore|\btake\(|\bcap\b|maxsize|\blru\b|circuit|\bsem(aphore)?\b",
+    r"|semaphore|\btake\(|\bcap\b|budget|\ballow\(|maxsize|\blru\b|circuit|\bsem(aphore)?\b",
     re.I,
 )
 #: A limit that is none.
-UNBOUNDED: Final = re.compile(r"unbounded|unlimited|infinit|no_?limit|max_?int|max_?value|\binf\b", re.I)
-PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|\w*delay\b|debounce", re.I)
+UNBOUNDED: Final = re.compile(r"unbounded|unlimited|infinit|no_?limit|max_?size\s*[:=]\s*(none|null|0|-1)|max_?int|max_?value|\binf\b", re.I)
+PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|\w*delay\b(?!\()|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 #: A line that opens a loop and holds nothing of its body.
 LOOP_HEAD: Final = re.compile(r"^\s*(for|foreach|while|loop)\b.*([{:]|\bdo)\s*$", re.I)
 ENDLESS: Final = re.compile(r"\bfor\s*\(\s*;\s*;\s*\)|\bfor\s*\{|\bwhile\s*\(?\s*(true|1)\b|\bloop\s*\{|\bloop do\b", re.I)
 CALLS_OUT: Final = re.compile(
     r"quer(y|ies)\w*\(|\bselect\b.+\bfrom\b|\b\w*(fetch|http|requests?|client|repo|repository|dao|store|redis"
-    r"|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:(?:[.:]{1,2}|->)\w+)+\(|\bawait\s+\w+"
+    r"|db|database|session|stub|gateway|api|rpc|catalog|cursor)\w*(?:(?:[.:]{1,2}|->)\w+)+\(|\w\(ctx\b|\bawait\s+\w+"
     r"|\.(execute|find_?(by|one|all|first)?\w*|where|load\w*|save|send\w*|post|put|exec\w*|invoke|publish|get_?\w+)\(",
     re.I,
 )
 PRELOAD: Final = re.compile(
-    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|(data|batch)_?loaders?\b"
+    r"\bincludes\(|preload|eager|prefetch|select_related|joinedload|selectinload|\bjoin\b|\bbatch|bulk|(data|batch)_?loaders?\b|get_?(many|all)\(|by_?ids\b|(::|->|\.)with\("
     r"|load_?many|\bin\s*\(|multi_?get|mget|pipelin|denormali",
     re.I,
 )
@@ -81,7 +81,7 @@ ASYNC: Final = re.compile(
     r"|promise\.all|\bgather\(|when_?all|wait_?group|errgroup|par_iter",
     re.I,
 )
-GROWS: Final = re.compile(r"\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
+GROWS: Final = re.compile(r"=\s*append\(|\.(append|push|add|put|set)\(|\[[^\]]+\]\s*=[^=]|\+=")
 GLOBAL: Final = re.compile(r"\b(static|global|var|self\.|this\.|@@|\$)\b|^\s*[A-Z_]{3,}\b|registry|history|seen|buffer", re.I)
 #: Where work runs.
 EXECUTES: Final = re.compile(r"dispatcher|executor|thread_?pool|event_?loop|worker_?pool|subscribe_?on|publish_?on|virtual_?thread", re.I)
@@ -94,7 +94,7 @@ KEYED: Final = re.compile(
 KEEPS: Final = re.compile(r"\b\w*(redis|cache|memcached?)\w*(\.|->)(set|put|add|store|write|hset|sadd|rpush|lpush)\w*\(", re.I)
 UNTIL: Final = re.compile(r"\bttl|expir|\bex=|'ex'|\"ex\"|\bpx\b|max_?age|duration|timeout|minutes|seconds|hours|days", re.I)
 COSTLY: Final = re.compile(
-    r"\.keys\([\"']|flush_?all|hgetall|smembers|regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
+    r"\.clone\(\)|\.keys\([\"']|flush_?all|hgetall|smembers|regex|re\.compile|\bsort(ed)?\b|\bdeep_?(copy|clone)|json\.(parse|dumps|loads)|serialize|encrypt|hash"
     r"|pbkdf|bcrypt|scrypt|compress|reflect|levenshtein|contains\(",
     re.I,
 )
@@ -128,7 +128,7 @@ DEFINES: Final = re.compile(
 )
 PROBE: Final = re.compile(r"\w*probe\b|health_?check\w*\s*[:={(]|[\"'](/\w+)*/(healthz?|readyz?|livez?|up|status)\b", re.I)
 #: Around changed lines: they belong to a probe.
-PROBED: Final = re.compile(r"\w*probe\s*[:={]|health_?check\s*[:={]", re.I)
+PROBED: Final = re.compile(r"\w*probe\s*[:={]|health_?check\s*[:={]|\b(is_?)?(ready|healthy|alive|readiness|liveness|healthz|readyz)\s*\(", re.I)
 #: Whether two things are the same, and in which order they come.
 EQUALITY: Final = re.compile(
     r"\bequals\w*\(|compare_?to|\bhash_?code\b|[=!]==|\b__(eq|hash|lt)__|\bcmp\b|comparator|collat|casefold|equal_?fold|ignore_?case"
@@ -228,7 +228,7 @@ TRIGGERS: Final = re.compile(
 )
 #: Everything at once, and piece by piece.
 WHOLE: Final = re.compile(
-    r"fetch_?all|find_?all|\.all\(\)|\bto_?(list|array)\(|\.collect\(|read_?all|readlines|\.read\(\)|\bbuffer\(|load_?all|array\.from"
+    r"buffer\.concat|fetch_?all|find_?all|\.all\(\)|\bto_?(list|array)\(|\.collect\(|read_?all|readlines|\.read\(\)|\bbuffer\(|load_?all|array\.from"
     r"|select \*",
     re.I,
 )
@@ -243,7 +243,7 @@ LEAVES: Final = re.compile(
     r"^(return|continue|break|next)\b|\bif\b.*\b(return|continue|break)\b|\b(return|next) (if|unless)\b|guard\b.*\belse\b", re.I
 )
 QUEUES: Final = re.compile(r"make\(chan|channel\(|\w*queue(<.*>)?\(|\bdeque\(|mpsc|ring_?buffer", re.I)
-ACKS: Final = re.compile(r"\bn?ack\b|basic_?n?ack|\.ack\w*\(|commit_?(sync|async|offsets?)?\(|\.delete_?message", re.I)
+ACKS: Final = re.compile(r"\bn?ack\b|basic_?n?ack|\.ack\w*\(|commit\w*\(|\.delete_?message", re.I)
 #: How times are written.
 TIMES: Final = re.compile(
     r"date_?time_?formatter|strftime|strptime|of_?pattern|date_?format|simple_?date|to_?iso_?string|parse_?date|\bmoment\(|iso_?format"
@@ -285,3 +285,10 @@ ROUTES: Final = re.compile(
 #: What each request passes.
 PASSED: Final = re.compile(r"middleware|interceptor|filter_?chain|before_?(action|request)|\bapp\.use\(|\bplug\b", re.I)
 SESSIONS: Final = re.compile(r"\bsessions?(_?(id|store|key))?\b|cookie", re.I)
+#: Done later, by somebody else.
+LATER: Final = re.compile(
+    r"\.delay\(|apply_async|perform_(async|later)|deliver_later|enqueue\w*\(|\bgo\s+[\w.]+\(|\bgo func|set_?immediate|create_task|\bsubmit\(", re.I
+)
+IF: Final = re.compile(r"^(\}?\s*(else )?if\b|unless\b|when\b|case\b)", re.I)
+#: What in code makes the key of something.
+KEY_FIELD: Final = re.compile(r"\bkey:\s", re.I)

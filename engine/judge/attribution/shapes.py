@@ -91,7 +91,25 @@ def reaches(hunk: Hunk) -> bool:
 
 
 def keyed(hunk: Hunk) -> bool:
-    return replaced(marks.KEYED, hunk) or any(map(marks.KEYED.search, (*hunk.kept, hunk.place)))
+    """What things are found again by is other."""
+    code = not CONFIGURATION.search(hunk.file)
+    fields = code and replaced(marks.KEY_FIELD, hunk)
+    return fields or replaced(marks.KEYED, hunk) or any(map(marks.KEYED.search, (*hunk.kept, hunk.place)))
+
+
+def relimited(hunk: Hunk) -> bool:
+    """A limit is said otherwise; a number that is another one is seen as such."""
+    return bool(_limits(hunk.removed)) and bool(_limits(hunk.added)) and not more(marks.UNBOUNDED, hunk)
+
+
+def unconditional(hunk: Hunk) -> bool:
+    """What was done under a condition is done always."""
+    return fewer(marks.IF, hunk) and bool(hunk.moved)
+
+
+def conditional(hunk: Hunk) -> bool:
+    """What was done always is done under a condition."""
+    return more(marks.IF, hunk) and bool(hunk.moved)
 
 
 def _looked_up(lines: Iterable[str]) -> set[str]:
@@ -189,7 +207,7 @@ def only_defines(hunk: Hunk) -> bool:
 
 def acknowledges(hunk: Hunk) -> bool:
     """What was handled is acknowledged at another time."""
-    return changed(marks.ACKS, hunk) or (hunk.reordered and any(map(marks.ACKS.search, (*hunk.moved, *hunk.kept))))
+    return changed(marks.ACKS, hunk) or any(map(marks.ACKS.search, (*hunk.moved, *(hunk.kept if hunk.reordered else ()))))
 
 
 def unset(hunk: Hunk) -> bool:
