@@ -46,8 +46,8 @@ def of_split(split: str) -> list[Case]:
         ("test", 0.85, 0.95, 1.0, 1),
         ("late", 0.7, 0.9, 0.9, 3),
         ("last", 0.9, 0.95, 1.0, 0),
-        ("seen", 0.7, 0.85, 0.75, 2),
-        ("blind", 0.5, 0.85, 0.75, 0),
+        ("seen", 0.7, 0.85, 0.75, 3),
+        ("blind", 0.6, 0.85, 0.75, 0),
     ],
 )
 def test_culprits_are_named_or_suspected_and_innocent_changes_left_alone(

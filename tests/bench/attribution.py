@@ -6,7 +6,7 @@ test  even numbers from 61 on: scored at first sight, later looked into
 late  from 201 on: written down before anything was scored on them, scored at first sight, later looked into
 last  from 301 on: the same
 seen  odd numbers from 401 on: the same
-blind even numbers from 402 on: scored at first sight and after each of two changes of the rules, and never looked into
+blind even numbers from 402 on: scored at first sight and after each widening of the rules, and never looked into
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ LIMIT: Final = re.compile(
     re.I,
 )
 #: A limit that is none.
-UNBOUNDED: Final = re.compile(r"unbounded|unlimited|infinit|no_?limit|max_?size\s*[:=]\s*(none|null|0|-1)|max_?int|max_?value|\binf\b", re.I)
+UNBOUNDED: Final = re.compile(
+    r"unbounded|unlimited|infinit|no_?limit|max_?size\s*[:=]\s*(none|null|0|-1)|max_?int|max_?value|\binf\b|,\s*-1\)|[=:]\s*-1\b", re.I
+)
 PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|\w*delay\b(?!\()|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 #: A line that opens a loop and holds nothing of its body.
@@ -65,7 +67,7 @@ SHARES: Final = re.compile(
 )
 #: A statement that keeps a table from others while it runs.
 TABLE_LOCK: Final = re.compile(
-    r"\bcreate\s+(unique\s+)?index\s+(?!concurrently)|\balter\s+table\b|\block\s+table\b|\bvacuum\s+full\b|\breindex\b|\btruncate\s+table\b",
+    r"\bcreate\s+(unique\s+)?index\s+(?!concurrently)|\balter\s+table\b|\block\s+table\b|\bvacuum\s+full\b|\breindex\b|\badd_?(index|constraint|field)\b|\balter_?field\b|\btruncate\s+table\b",
     re.I,
 )
 #: A repetition of a repetition: a pattern that may try exponentially many ways.
@@ -128,7 +130,9 @@ DEFINES: Final = re.compile(
 )
 PROBE: Final = re.compile(r"\w*probe\b|health_?check\w*\s*[:={(]|[\"'](/\w+)*/(healthz?|readyz?|livez?|up|status)\b", re.I)
 #: Around changed lines: they belong to a probe.
-PROBED: Final = re.compile(r"\w*probe\s*[:={]|health_?check\s*[:={]|\b(is_?)?(ready|healthy|alive|readiness|liveness|healthz|readyz)\s*\(", re.I)
+PROBED: Final = re.compile(
+    r"\w*probe\s*[:={]|health_?check\s*[:={]|\b(is_?)?(ready|healthy|alive|readiness|liveness|healthz|readyz)\s*\(", re.I
+)
 #: Whether two things are the same, and in which order they come.
 EQUALITY: Final = re.compile(
     r"\bequals\w*\(|compare_?to|\bhash_?code\b|[=!]==|\b__(eq|hash|lt)__|\bcmp\b|comparator|collat|casefold|equal_?fold|ignore_?case"
@@ -184,7 +188,8 @@ FILTERS: Final = re.compile(
 )
 #: Conditions for which an index is no use.
 SCANS: Final = re.compile(
-    r"\bi?like\b.*%|\b(where|and|on)\b.*\b(lower|upper|trim|date|cast|coalesce|substr\w*|to_char|year)\(|\bwhere\b.*\bor\b.*=|\bnot in\b"
+    r"[\"'](wildcard|regexp|fuzzy|script(_score)?|query_string)[\"']|\bi?like\b.*%|\b(where|and|on)\b.*\b(lower|upper|trim|date|cast"
+    r"|coalesce|substr\w*|to_char|year)\(|\bwhere\b.*\bor\b.*=|\bnot in\b"
     r"|\bcross join\b|\boffset\b",
     re.I,
 )
@@ -222,7 +227,8 @@ SELECTS: Final = re.compile(r"\bselector\b|match_?labels|\bbackends?\b|upstream\
 ENDS: Final = re.compile(r"pre_?stop|grace|terminat|graceful|shutdown|\bdrain|life_?cycle|\.close\(\)", re.I)
 #: What runs at each write.
 TRIGGERS: Final = re.compile(
-    r"\bcreate\s+(or replace\s+)?(constraint\s+)?(trigger|rule|materialized view)\b|\b(after|before)_?(save|commit|create|update|insert)\b"
+    r"\btouch:\s*true|\bcreate\s+(or replace\s+)?(constraint\s+)?(trigger|rule|materialized view)\b|\b(after|before)_?(save|commit"
+    r"|create|update|insert)\b"
     r"|@(pre|post)_?(persist|update)|signals?\.\w+\.connect|receiver\(",
     re.I,
 )
@@ -287,8 +293,14 @@ PASSED: Final = re.compile(r"middleware|interceptor|filter_?chain|before_?(actio
 SESSIONS: Final = re.compile(r"\bsessions?(_?(id|store|key))?\b|cookie", re.I)
 #: Done later, by somebody else.
 LATER: Final = re.compile(
-    r"\.delay\(|apply_async|perform_(async|later)|deliver_later|enqueue\w*\(|\bgo\s+[\w.]+\(|\bgo func|set_?immediate|create_task|\bsubmit\(", re.I
+    r"\.delay\(|apply_async|perform_(async|later)|deliver_later|enqueue\w*\(|\bgo\s+[\w.]+\(|\bgo func|set_?immediate|create_task"
+    r"|\bsubmit\(",
+    re.I,
 )
 IF: Final = re.compile(r"^(\}?\s*(else )?if\b|unless\b|when\b|case\b)", re.I)
 #: What in code makes the key of something.
 KEY_FIELD: Final = re.compile(r"\bkey:\s", re.I)
+#: An argument with its name; a setter.
+ARGUMENT: Final = re.compile(r"[(,]\s*(\w+)\s*[=:]\s*[^=\s]|\.((?:set|with|enable|disable)[A-Z_]\w*)\(")
+#: An argument of a program, with a number.
+OPTION: Final = re.compile(r"(--?[a-z][\w-]*)[\"',= ]+(\d+)\b")

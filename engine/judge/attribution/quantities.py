@@ -15,6 +15,7 @@ WRONG_WAY: Final = -0.8
 FULL_RATIO: Final = 4.0  # a number that changes by this factor has its mechanism in full
 Fits = Mapping[str, float]
 STEEP_RATIO: Final = 1.3  # and by this one where work grows with its power
+UNSET: Final = 0.7
 HELPS_FROM: Final = 1.0
 HELPS_MORE: Final = 0.5
 NONE_AT_ZERO: Final = re.compile(r"time ?out|deadline|\bttl\b|\bmax\b|limit|pool|conns?\b|connections|quota|burst|size|capacity", re.I)
@@ -38,6 +39,7 @@ OTHER_VERSION: Final = {"missing": 1.2, "parse": 1.2, "type": 1.0, "route": 0.8,
 BORDER: Final = {"errors": 0.8, "idle": 0.8, "auth": 0.7, "parse": 0.7, "data": 0.6}
 #: Numbers by what their name says; the first that fits counts. Fits when the number falls, and when it rises.
 NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
+    (r"\b(storage|disk|volume|allocated)\b", {"disk": 2.0, "saturation": 0.8, "crash": 0.6, "errors": 0.4}, {"latency": 0.2}),
     (r"\b(api )?(version|revision)\b", OTHER_VERSION, OTHER_VERSION),
     (r"\b(ports?|urls?|uri|hosts?|addr\w*|endpoint|dsn)\b", ELSEWHERE, ELSEWHERE),
     (r"\bsampl", {"errors": 0.2}, {"cpu": 1.0, "latency": 0.8, "saturation": 0.8, "disk": 0.8, "memory": 0.8}),
@@ -62,6 +64,11 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         r"\bttl|max age|cache.*(life|time|size|entries)|\bexpir",
         {"cache": 2.0, "query": 1.0, "fanout": 1.3, "latency": 0.7, "auth": 0.5},
         {"memory": 1.0, "errors": 0.2},
+    ),
+    (
+        r"^\W*cache\b",
+        {"cache": 1.6, "fanout": 1.0, "query": 0.8, "latency": 0.8, "refused": 0.6, "timeout": 0.5},
+        {"memory": 1.0, "data": 0.8},
     ),
     (
         r"\b(delay|sleep|backoff|back off|interval|period|pause|linger|debounce|poll(?!.*record))",
@@ -103,7 +110,7 @@ NUMBERS: Final[tuple[tuple[str, Fits, Fits], ...]] = (
         {"exhausted": 1.5, "saturation": 1.0, "memory": 0.9, "throttled": 1.0, "lock": 0.8, "fanout": 1.0, "cpu": 0.7, "latency": 0.6},
     ),
     (
-        r"\b(pool|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"
+        r"\b(pool|max ?conn\w*|conns?|connections?|workers?|threads?|concurren\w*|open|idle|semaphore|capacity|queue|buffer"
         r"|limits?|max|slots?|size|descriptors|nofile|parallel\w*)\b",
         {"exhausted": 2.0, "saturation": 1.2, "timeout": 0.8, "latency": 0.7, "throttled": 0.7, "lag": 1.0},
         {"memory": 0.8, "exhausted": 0.6, "saturation": 0.5, "cpu": 0.6},
@@ -143,6 +150,13 @@ def of_number(edit: Edit) -> Mechanism | None:
     fits, opposite = (falls, rises) if fell else (rises, falls)
     name = " ".join(re.findall(r"[\w.]+", edit.name)[:4])
     return Mechanism(f"{name}: {edit.old} -> {edit.new}", {kind: nats * size for kind, nats in fits.items()}, opposite)
+
+
+def unset(name: str, value: str) -> Mechanism:
+    """A number that is said no longer: nobody knows which way its default lies."""
+    falls, rises = next((falls, rises) for words, falls, rises in _NUMBERS if words.search(spaced(name)))
+    fits = {kind: UNSET * max(falls.get(kind, 0.0), rises.get(kind, 0.0)) for kind in {*falls, *rises}}
+    return Mechanism(f"no longer sets {name} to {value}", fits)
 
 
 def helps(mechanism: Mechanism, symptoms: Mapping[str, float]) -> bool:

@@ -12,10 +12,12 @@ from engine.judge.attribution.diff import Diff, Hunk
 from engine.judge.attribution.edits import CONFIGURATION, LITERAL, NUMBER, edits_of, number
 from engine.judge.attribution.inert import TELLS, is_prose
 from engine.judge.attribution.quantities import Fits, Mechanism
+from engine.judge.attribution.quantities import unset as unset_number
 from engine.judge.attribution.shapes import (
     Pattern,
     When,
     acknowledges,
+    argument_dropped,
     beside,
     changed,
     client_each,
@@ -23,6 +25,7 @@ from engine.judge.attribution.shapes import (
     deferred,
     dropped,
     elsewhere,
+    endless_labels,
     fewer,
     gained,
     held,
@@ -37,10 +40,12 @@ from engine.judge.attribution.shapes import (
     net,
     newly_set,
     only_defines,
+    options_dropped,
     other_unit,
     passed,
     reaches,
     relimited,
+    reordered_list,
     replaced,
     rewritten,
     touched,
@@ -136,7 +141,9 @@ RULES: Final = (
         {"latency": 1.4, "timeout": 1.1, "exhausted": 0.8, "saturation": 0.8, "errors": 0.3},
         lost(marks.LATER),
     ),
-    Rule("changes what is kept in a cache", {"cache": 1.3, "fanout": 0.9, "query": 0.8, "data": 0.8, "memory": 0.6}, rewritten(marks.CACHE)),
+    Rule(
+        "changes what is kept in a cache", {"cache": 1.3, "fanout": 0.9, "query": 0.8, "data": 0.8, "memory": 0.6}, rewritten(marks.CACHE)
+    ),
     Rule("caches what it did not", {"memory": 1.1, "data": 1.0, "cache": 0.7, "missing": 0.5}, gained(marks.CACHE)),
     Rule(
         "removes a pause between attempts",
@@ -313,6 +320,28 @@ RULES: Final = (
         {"data": 1.3, "null": 1.2, "missing": 0.8, "parse": 0.7, "auth": 0.8, "crash": 0.7},
         lost(marks.STRICT),
     ),
+    Rule(
+        "no longer leaves early",
+        {"data": 0.9, "crash": 0.9, "auth": 0.9, "null": 0.8, "fanout": 0.8, "memory": 0.7, "latency": 0.6},
+        lost(marks.LEAVES),
+    ),
+    Rule("puts a list in another order", {"data": 1.2, "parse": 0.8, "missing": 0.6, "auth": 0.5}, reordered_list),
+    Rule(
+        "leaves an argument out",
+        {
+            "parse": 0.9,
+            "data": 0.9,
+            "missing": 0.7,
+            "timeout": 0.7,
+            "memory": 0.6,
+            "auth": 0.6,
+            "latency": 0.6,
+            "null": 0.6,
+            "saturation": 0.5,
+            "errors": 0.4,
+        },
+        argument_dropped,
+    ),
     Rule("leaves earlier", {"idle": 0.8, "missing": 0.8, "null": 0.6, "data": 0.6}, gained(marks.LEAVES)),
     Rule("changes an order", {"data": 0.8, "race": 0.8, "missing": 0.6, "null": 0.6, "auth": 0.4}, lambda hunk: hunk.reordered),
     Rule(
@@ -404,7 +433,9 @@ LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.
 
 def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
     """What a hunk does. Lines that only log or measure do nothing, sentences in quotes neither; numbers that changed: see quantities."""
-    if more(marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))):
+    if endless_labels(hunk.added) > endless_labels(hunk.removed) or more(
+        marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))
+    ):
         yield LABELLED
     numbers = {line for edit, old, new in edits_of(hunk) if edit.kind == "number" for line in (old, new)}
     hunk = replace(hunk, added=_does(hunk.added, numbers), removed=_does(hunk.removed, numbers))
@@ -412,6 +443,8 @@ def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
         return
     if looped(hunk, around.calls):
         yield LOOPED
+    for name, value in options_dropped(hunk):
+        yield unset_number(name, value)
     if limited(hunk, around.numbers):
         yield LIMITED
     share = ONLY_DEFINES if only_defines(hunk) else 1.0

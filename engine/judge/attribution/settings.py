@@ -17,6 +17,10 @@ BOOLEANS: Final[tuple[tuple[str, Fits], ...]] = (
     (r"verify|\btls|\bssl|certificate|secure", {"certificate": 1.5, "refused": 1.0, "auth": 0.7}),
     (r"cache", {"cache": 1.2, "query": 0.8, "data": 0.7, "latency": 0.7, "fanout": 0.7}),
     (r"strict|validat|required|enforce|\bfail|unknown|check", {"parse": 1.3, "auth": 0.8, "errors": 0.8, "missing": 0.6}),
+    (
+        r"multi az|replica|redundan|backup|standby|failover|\bha\b|durable|persist",
+        {"refused": 1.0, "errors": 0.8, "latency": 0.8, "missing": 0.8, "data": 0.7},
+    ),
     (r"gzip|compress|deflate|brotli|zstd", {"cpu": 1.2, "memory": 1.0, "latency": 0.9, "saturation": 0.8, "parse": 0.7}),
     (r"keep ?alive|pool|reuse|persistent|pipelin", {"exhausted": 1.2, "latency": 1.0, "refused": 1.0, "saturation": 0.6}),
     (r"debug|verbose|trace|profil|log", {"disk": 1.2, "cpu": 0.9, "latency": 0.8, "memory": 0.6, "saturation": 0.6}),

@@ -132,12 +132,43 @@ def dropped(hunk: Hunk) -> bool:
 
 
 def _lists(lines: Iterable[str]) -> list[frozenset[str]]:
+    return [frozenset(each) for each in _ordered(lines)]
+
+
+def _ordered(lines: Iterable[str]) -> list[list[str]]:
+    """Lists within literals and brackets, with their items."""
     found = []
     for line in lines:
         texts = [each.strip("\"'`") for each in LITERAL.findall(line) if "," in each]
         texts += re.findall(r"[\[({]([^\[\](){}]*,[^\[\](){}]*)[\])}]", line)
-        found += [frozenset(ITEM.findall(text)) for text in texts]
+        found += [ITEM.findall(text) for text in texts]
     return found
+
+
+def reordered_list(hunk: Hunk) -> bool:
+    """A list holds the same in another order: what counts places reads it differently."""
+    before, after = _ordered(hunk.removed), _ordered(hunk.added)
+    return any(sorted(old) == sorted(new) and old != new and len(old) > 1 for old in before for new in after)
+
+
+def argument_dropped(hunk: Hunk) -> bool:
+    """A call goes on without an argument, or a setter is not called any more."""
+    before, after = (
+        {name or setter for line in lines for name, setter in marks.ARGUMENT.findall(line)} for lines in (hunk.removed, hunk.added)
+    )
+    setters = any(marks.ARGUMENT.search(line) and ".set" in line for line in hunk.removed)
+    return before > after and (bool(hunk.added) or setters) and not CONFIGURATION.search(hunk.file)
+
+
+def options_dropped(hunk: Hunk) -> list[tuple[str, str]]:
+    """Numbers that a program is told no longer: name and value."""
+    before, after = ({name: value for line in lines for name, value in marks.OPTION.findall(line)} for lines in (hunk.removed, hunk.added))
+    return [(name.lstrip("-"), value) for name, value in before.items() if name not in after]
+
+
+def endless_labels(lines: Iterable[str]) -> int:
+    """Lines that tell series apart by values of which there is no end."""
+    return sum(bool(marks.LABELS.search(line) and marks.ENDLESS_LABEL.search(LITERAL.sub("", line))) for line in lines)
 
 
 def looped(hunk: Hunk, outward: Pattern | None) -> bool:
