@@ -6,7 +6,8 @@ test  even numbers from 61 on: scored at first sight, later looked into
 late  from 201 on: written down before anything was scored on them, scored at first sight, later looked into
 last  from 301 on: the same
 seen  odd numbers from 401 on: the same
-blind even numbers from 402 on: scored at first sight and after each widening of the rules, and never looked into
+kept  even numbers from 402 on: scored at first sight and after each widening of the rules, and never looked into
+blind from 501 on: written down by someone who knew no rule, scored once, when all else was done, and never looked into
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from exporter.evaluate.truth import NONE
 from tests import authored
 from tests.bench.compare_changes import Case, cases, nulls, right, suspected, table
 
-SPLITS = ("old", "dev", "test", "late", "last", "seen", "blind")
-FIRST_NEW, FIRST_LATE, FIRST_LAST, FIRST_BLIND = 61, 201, 301, 401
+SPLITS = ("old", "dev", "test", "late", "last", "seen", "kept", "blind")
+FIRST_NEW, FIRST_LATE, FIRST_LAST, FIRST_SEEN, FIRST_BLIND = 61, 201, 301, 401, 501
 
 
 def split_of(name: str) -> str:
@@ -34,7 +35,9 @@ def split_of(name: str) -> str:
     """
     number = int(name.partition("-")[0])
     if number >= FIRST_BLIND:
-        return "seen" if number % 2 else "blind"
+        return "blind"
+    if number >= FIRST_SEEN:
+        return "seen" if number % 2 else "kept"
     if number >= FIRST_LAST:
         return "last"
     if number >= FIRST_LATE:

@@ -1,6 +1,6 @@
 """Weights of the terms of change attribution, fitted: python -m tests.bench.attribution_fit.
 
-Over the incidents of all splits but seen and blind, each with a culprit also without it (weight .25: of five changes that do harm, one is
+Over the incidents of all splits but the last three, each with a culprit also without it (weight .25: of five changes that do harm, one is
 told to nobody), by Newton's method on
 
     mean of -ln p(truth) + ridge x sum of ((weight - prior) / scale)^2
