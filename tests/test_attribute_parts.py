@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from engine.settings import EngineSettings
 from engine.strings import Resources, Strings
 from engine.take.inbox import Inbox
 from engine.take.texts import TextKind, Texts
+from exporter.changes.log_record import LONGEST_DIFF
 from exporter.decode.json import decode_json
 from tests import authored
 
@@ -35,6 +37,16 @@ def test_lines_that_moved_and_comments_did_not_change() -> None:
     assert diff.added == ("c()",)
     assert diff.removed == ()
     assert parse("@@ a.go\n-// old\n+// new\n").only_comments
+
+
+@pytest.mark.parametrize("seed", ["_", "if ", "a.b", "((", "re (.*", "<", "where ", "1", "x=1,", "if a.b("])
+def test_a_diff_that_is_made_to_take_long_does_not(seed: str) -> None:
+    whole = f"@@ a.py\n-{seed * 20_000}\n+{seed * 20_000}x\n"
+    wide = "@@ a.py\n" + "".join(f"{sign}{(seed * 240)[:230]}{number}\n" for number in range(135) for sign in "-+")
+    began = time.process_time()
+    for diff in (whole[:LONGEST_DIFF], wide[:LONGEST_DIFF]):
+        mechanism_term(commit(diff, "a.py"), parse(diff), {"errors": 1.0})
+    assert time.process_time() - began < 5  # a second or two; minutes where a pattern takes the square of a line
 
 
 @pytest.mark.parametrize(

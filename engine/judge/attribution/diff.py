@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 LINES_MOST: Final = 2000
+LINE_MOST: Final = 240  # characters: patterns take the square of it at worst, and what is longer was written by no one
 COMMENT: Final = re.compile(r"^\s*(//|/\*|\*|#(?!\[|include|define|if|e|pragma)|--\s|;;|<!--|\"\"\"|''')")
 HEADER: Final = re.compile(r"^@@ ?(?:-\d[\d,]* \+\d[\d,]* @@)?\s*(.*?)\s*$")
 FILE: Final = re.compile(r"([\w.@-]+/)*[\w.@-]+\.\w{1,12}|([\w.@-]+/)+[\w.@-]+|Dockerfile|Makefile")
@@ -82,7 +83,8 @@ def parse(text: str) -> Diff:
             )
             hunks.append(Hunk(file, place, _without(added, again), _without(removed, again), tuple(kept), moved, reordered, tuple(lines)))
 
-    for line in text.splitlines()[:LINES_MOST]:
+    for whole_line in text.splitlines()[:LINES_MOST]:
+        line = whole_line[:LINE_MOST]
         if line.startswith(("+++", "---", "diff ", "index ")):
             found = FILE.search(line[4:].removeprefix("b/")) if line.startswith("+++") else None
             file = found.group(0) if found else file

@@ -22,6 +22,7 @@ NUMBER: Final = re.compile(
 BOOLEAN: Final = re.compile(r"\b(true|false|enabled|disabled|yes|no|on|off)\b", re.I)
 LITERAL: Final = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
 BARE_VALUE: Final = re.compile(r"(?<=[:=])\s*([^\s\"'`(){}\[\],;][^\s,;]*)\s*$|(?<=[\w-]) ([\w-]+);?$")
+NEAR_MOST: Final = 32  # added lines that a removed one is compared with
 CORES: Final = re.compile(r"cpu|cores?\b", re.I)
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
@@ -46,7 +47,7 @@ class Edit(NamedTuple):
     declares: bool = False  # a name that the line declares: a field, a column
 
 
-KEYED_NUMBER: Final = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*[\"']?(" + NUMBER.pattern + ")", re.I)
+KEYED_NUMBER: Final = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?\s*(?::=|[:=(])\s*[\"']?(" + NUMBER.pattern + ")", re.I)
 CONFIGURATION: Final = re.compile(
     r"\.(ya?ml|toml|ini|conf|cfg|cnf|properties|env|json|tf|hcl|tfvars|service|vcl|exs)$|(^|/)(procfile|\.env[\w.]*)$", re.I
 )
@@ -77,7 +78,7 @@ def edits_of(hunk: Hunk) -> Iterator[tuple[Edit, str, str]]:
     """Edits of a hunk, each with the lines before and after."""
     added = list(hunk.added)
     for old in hunk.removed:
-        for new in added:
+        for new in added[:NEAR_MOST]:
             edit = _compare(old, new, hunk)
             if edit is not None:
                 added.remove(new)

@@ -36,7 +36,7 @@ LIMIT: Final = re.compile(
 UNBOUNDED: Final = re.compile(
     r"unbounded|unlimited|infinit|no_?limit|max_?size\s*[:=]\s*(none|null|0|-1)|max_?int|max_?value|\binf\b|,\s*-1\)|[=:]\s*-1\b", re.I
 )
-PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|\w*delay\b(?!\()|debounce", re.I)
+PAUSE: Final = re.compile(r"math\.random|\brand(om)?[.(]|back_?off|\bsleep|jitter|delay\b(?!\()|debounce", re.I)
 LOOP: Final = re.compile(r"\bfor\b|\bforeach\b|\bwhile\b|\.(each|map|forEach|flatMap|collect|select)\b\s*[({]|\bloop\b|\.stream\(\)", re.I)
 #: A line that opens a loop and holds nothing of its body.
 LOOP_HEAD: Final = re.compile(r"^\s*(for|foreach|while|loop)\b.*([{:]|\bdo)\s*$", re.I)
@@ -72,10 +72,10 @@ TABLE_LOCK: Final = re.compile(
 )
 #: A repetition of a repetition: a pattern that may try exponentially many ways.
 BACKTRACKS: Final = re.compile(
-    r"(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*(\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]|(\.\*.*){2}[+*])", re.I
+    r"^(?=.*(regex|pattern|\bre\.|match|replace|=~|\br[\"'])).*(\((?:\\.|[^()\\])*[+*](?:\\.|[^()\\])*\)[+*]|(\.\*.*){2}[+*])", re.I
 )
 BLOCKING: Final = re.compile(
-    r"\w+Sync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
+    r"\wSync\(|\.Result\b|\.Wait\(\)|\.join\(\)|\.get\(\)\s*;|GetAwaiter|\bsleep\(|Thread\.sleep|time\.Sleep"
     r"|block_on|runBlocking|\.block\(\)|spin|GenServer\.call|\b(deliver|perform)_now"
 )
 ASYNC: Final = re.compile(
@@ -128,10 +128,10 @@ IMAGE: Final = re.compile(r"(^|/)(dockerfile|containerfile)[\w.-]*$|\.dockerfile
 DEFINES: Final = re.compile(
     r"\b(?:function|def|func|fun|fn)\s+(?:\([^)]*\)\s*)?(\w+)|\b(?:public|private|protected|static|async)\b[^=;(]*?\b(\w+)\s*\("
 )
-PROBE: Final = re.compile(r"\w*probe\b|health_?check\w*\s*[:={(]|[\"'](/\w+)*/(healthz?|readyz?|livez?|up|status)\b", re.I)
+PROBE: Final = re.compile(r"probe\b|health_?check\w*\s*[:={(]|[\"'](/\w+)*/(healthz?|readyz?|livez?|up|status)\b", re.I)
 #: Around changed lines: they belong to a probe.
 PROBED: Final = re.compile(
-    r"\w*probe\s*[:={]|health_?check\s*[:={]|\b(is_?)?(ready|healthy|alive|readiness|liveness|healthz|readyz)\s*\(", re.I
+    r"probe\s*[:={]|health_?check\s*[:={]|\b(is_?)?(ready|healthy|alive|readiness|liveness|healthz|readyz)\s*\(", re.I
 )
 #: Whether two things are the same, and in which order they come.
 EQUALITY: Final = re.compile(
@@ -158,7 +158,7 @@ ALLOWS: Final = re.compile(
     re.I,
 )
 #: Values that tell series of one metric apart: each new one is kept.
-LABELS: Final = re.compile(r"label(s|_?names|_?values)?\w*\(|\w+Vec\(|\.tags?\(|\btags\s*=|set_?attributes?\(", re.I)
+LABELS: Final = re.compile(r"label(s|_?names|_?values)?\w*\(|\wVec\(|\.tags?\(|\btags\s*=|set_?attributes?\(", re.I)
 #: Values of which there is no end.
 ENDLESS_LABEL: Final = re.compile(
     r"(?<![a-z])_?(id|uuid|guid|user|email|session|token|path|url|uri|ip|addr\w*|host|name|key)(?![a-z])", re.I
@@ -248,7 +248,7 @@ UNITED: Final = re.compile(
 LEAVES: Final = re.compile(
     r"^(return|continue|break|next)\b|\bif\b.*\b(return|continue|break)\b|\b(return|next) (if|unless)\b|guard\b.*\belse\b", re.I
 )
-QUEUES: Final = re.compile(r"make\(chan|channel\(|\w*queue(<.*>)?\(|\bdeque\(|mpsc|ring_?buffer", re.I)
+QUEUES: Final = re.compile(r"make\(chan|channel\(|queue(<[^>]*>)?\(|\bdeque\(|mpsc|ring_?buffer", re.I)
 ACKS: Final = re.compile(r"\bn?ack\b|basic_?n?ack|\.ack\w*\(|commit\w*\(|\.delete_?message", re.I)
 #: How times are written.
 TIMES: Final = re.compile(

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from engine.judge.attribution.diff import Diff, Hunk, spaced
@@ -61,7 +62,8 @@ def mechanism_term(change: ConfigChange, diff: Diff, symptoms: Mapping[str, floa
     return min(MOST, total), scored[0][1]
 
 
-def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
+@lru_cache(maxsize=1024)
+def mechanisms(change: ConfigChange, diff: Diff) -> tuple[Mechanism, ...]:
     """Everything that a change does, as far as its diff and parameters tell."""
     common, said = around(diff), reworded(diff)
     hunks = tuple(_without(hunk, said) for hunk in diff.hunks if not MODULES.search(hunk.file))
@@ -86,7 +88,7 @@ def mechanisms(change: ConfigChange, diff: Diff) -> list[Mechanism]:
     if step:
         share, fits = BUMPS[step], {"missing": 1.5, "parse": 1.2, "type": 1.0, "errors": 0.8, "null": 0.8, "latency": 0.6, "exhausted": 0.6}
         found.append(Mechanism(f"takes a library to its next {step} release", {kind: share * nats for kind, nats in fits.items()}))
-    return found
+    return tuple(found)
 
 
 def _without(hunk: Hunk, said: frozenset[str]) -> Hunk:

@@ -15,7 +15,7 @@ from engine.judge.attribution.inert import TELLS
 Pattern = re.Pattern[str]
 When = Callable[[Hunk], bool]
 CONSTANT: Final = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
-KEY: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
+KEY: Final = re.compile(r"(?<![\w-])[\w-]+(?:\.[\w-]+)+|\b\w+(?=:)")
 ITEM: Final = re.compile(r"[\w*./:@-]+")
 LISTED: Final = re.compile(r"^(-\s+)?[-\"'`\w*./:@]+[\"'`]?,?$")
 
