@@ -16,9 +16,9 @@ from typing import Final
 from engine.judge.attribution.diff import Diff, Hunk, spaced
 from engine.judge.attribution.edits import Edit, edits, number
 from engine.judge.attribution.files import MODULES
+from engine.judge.attribution.hunks import around, of_hunk
 from engine.judge.attribution.inert import bump, reworded
 from engine.judge.attribution.quantities import WRONG_WAY, Mechanism, helps, of_number
-from engine.judge.attribution.rules import around, of_hunk
 from engine.judge.attribution.settings import of_edit
 from engine.judge.attribution.symptoms import WORDS, text_kinds
 from engine.records import ChangeType, ConfigChange

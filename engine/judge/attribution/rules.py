@@ -2,60 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 
-from engine.judge.attribution import marks
-from engine.judge.attribution.diff import Diff, Hunk
-from engine.judge.attribution.edits import CONFIGURATION, LITERAL, NUMBER, edits_of, number
-from engine.judge.attribution.inert import TELLS, is_prose
-from engine.judge.attribution.quantities import Fits, Mechanism
-from engine.judge.attribution.quantities import unset as unset_number
-from engine.judge.attribution.shapes import (
-    Pattern,
-    When,
-    acknowledges,
-    argument_dropped,
-    beside,
-    changed,
-    client_each,
-    conditional,
-    deferred,
-    dropped,
-    elsewhere,
-    endless_labels,
-    fewer,
-    gained,
-    held,
-    in_pieces_no_more,
-    keyed,
-    limited,
-    locks,
-    looped,
-    lost,
-    more,
-    nested,
-    net,
-    newly_set,
-    only_defines,
-    options_dropped,
-    other_unit,
-    passed,
-    reaches,
-    relimited,
-    reordered_list,
-    replaced,
-    rewritten,
-    touched,
-    unawaited,
-    unconditional,
-    unlimited,
-    unset,
-    waits,
-    within,
-)
+from engine.judge.attribution import marks, shapes
+from engine.judge.attribution.edits import CONFIGURATION
+from engine.judge.attribution.quantities import Fits
 
 
 class Rule(NamedTuple):
@@ -63,52 +14,35 @@ class Rule(NamedTuple):
 
     what: str
     fits: Fits
-    when: When
-
-
-class Around(NamedTuple):
-    """What the hunks of a diff have in common."""
-
-    calls: Pattern | None  # of functions that the diff adds and that call out themselves
-    numbers: frozenset[float]  # in removed lines
-
-
-def around(diff: Diff) -> Around:
-    """What the hunks of a diff have in common."""
-    names = set()
-    for hunk in diff.hunks:
-        if any(marks.CALLS_OUT.search(line) or marks.SQL.search(line) for line in hunk.added):
-            names |= {one or other for line in hunk.added for one, other in marks.DEFINES.findall(line)}
-    calls = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\(") if names else None
-    return Around(calls, frozenset(number(found.group(0)) for line in diff.removed for found in NUMBER.finditer(line)))
+    when: shapes.When
 
 
 RULES: Final = (
     Rule(
         "removes a check for absent values or errors",
         {"null": 2.0, "crash": 1.2, "missing": 0.9, "errors": 0.7, "parse": 0.5, "retry": 0.4},
-        lambda hunk: fewer(marks.GUARD, hunk) or more(marks.ASSERTION, hunk),
+        lambda hunk: shapes.fewer(marks.GUARD, hunk) or shapes.more(marks.ASSERTION, hunk),
     ),
     Rule(
         "reaches through values without a check",
         {"null": 0.8, "crash": 0.4},
-        lambda hunk: more(marks.DEREFERENCE, hunk) and net(marks.GUARD, hunk) == 0 and net(marks.ASSERTION, hunk) <= 0,
+        lambda hunk: shapes.more(marks.DEREFERENCE, hunk) and shapes.net(marks.GUARD, hunk) == 0 and shapes.net(marks.ASSERTION, hunk) <= 0,
     ),
-    Rule("no longer sets something up", {"null": 1.4, "crash": 1.0, "missing": 1.0, "errors": 0.4}, lost(marks.SETS_UP)),
+    Rule("no longer sets something up", {"null": 1.4, "crash": 1.0, "missing": 1.0, "errors": 0.4}, shapes.lost(marks.SETS_UP)),
     Rule(
         "no longer closes or releases something",
         {"exhausted": 2.0, "memory": 1.6, "lock": 1.4, "saturation": 1.1, "timeout": 0.8, "latency": 0.5},
-        lost(marks.CLEANUP),
+        shapes.lost(marks.CLEANUP),
     ),
     Rule(
         "opens something without closing it",
         {"exhausted": 1.2, "memory": 0.9, "saturation": 0.7},
-        lambda hunk: more(marks.ACQUIRE, hunk) and net(marks.CLEANUP, hunk) == 0,
+        lambda hunk: shapes.more(marks.ACQUIRE, hunk) and shapes.net(marks.CLEANUP, hunk) == 0,
     ),
     Rule(
         "holds something for longer, or shorter",
         {"exhausted": 1.6, "lock": 1.6, "latency": 1.0, "saturation": 1.0, "timeout": 0.8, "race": 1.0},
-        held,
+        shapes.held,
     ),
     Rule(
         "removes a limit, or takes it back to its default",
@@ -123,61 +57,69 @@ RULES: Final = (
             "refused": 0.6,
             "errors": 0.4,
         },
-        unlimited,
+        shapes.unlimited,
     ),
     Rule(
         "says a limit otherwise",
         {"timeout": 1.3, "exhausted": 1.0, "throttled": 0.9, "memory": 0.7, "latency": 0.7, "retry": 0.6, "errors": 0.4},
-        relimited,
+        shapes.relimited,
     ),
     Rule(
         "does always what it did under a condition",
         {"fanout": 1.0, "data": 0.9, "auth": 0.9, "null": 0.9, "latency": 0.7, "lag": 0.8, "saturation": 0.6, "crash": 0.6},
-        unconditional,
+        shapes.unconditional,
     ),
-    Rule("does under a condition what it did always", {"idle": 0.9, "missing": 0.9, "data": 0.8, "auth": 0.5}, conditional),
+    Rule("does under a condition what it did always", {"idle": 0.9, "missing": 0.9, "data": 0.8, "auth": 0.5}, shapes.conditional),
     Rule(
         "does at once what was done later",
         {"latency": 1.4, "timeout": 1.1, "exhausted": 0.8, "saturation": 0.8, "errors": 0.3},
-        lost(marks.LATER),
+        shapes.lost(marks.LATER),
     ),
     Rule(
-        "changes what is kept in a cache", {"cache": 1.3, "fanout": 0.9, "query": 0.8, "data": 0.8, "memory": 0.6}, rewritten(marks.CACHE)
+        "changes what is kept in a cache",
+        {"cache": 1.3, "fanout": 0.9, "query": 0.8, "data": 0.8, "memory": 0.6},
+        shapes.rewritten(marks.CACHE),
     ),
-    Rule("caches what it did not", {"memory": 1.1, "data": 1.0, "cache": 0.7, "missing": 0.5}, gained(marks.CACHE)),
+    Rule("caches what it did not", {"memory": 1.1, "data": 1.0, "cache": 0.7, "missing": 0.5}, shapes.gained(marks.CACHE)),
     Rule(
         "removes a pause between attempts",
         {"retry": 1.6, "throttled": 1.6, "fanout": 1.5, "lock": 1.3, "cpu": 1.1, "exhausted": 0.9},
-        lost(marks.PAUSE),
+        shapes.lost(marks.PAUSE),
     ),
     Rule(
         "repeats without end or pause",
         {"fanout": 2.0, "retry": 1.9, "throttled": 1.9, "cpu": 1.4, "saturation": 1.2, "latency": 0.7},
         lambda hunk: any(map(marks.ENDLESS.search, hunk.added)),
     ),
-    Rule("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1}, lost(marks.PRELOAD)),
-    Rule("no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, lost(marks.CACHE)),
-    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 1.0, "timeout": 0.8, "saturation": 0.8}, locks),
+    Rule("no longer loads things together", {"query": 2.0, "fanout": 1.2, "latency": 1.1}, shapes.lost(marks.PRELOAD)),
+    Rule(
+        "no longer uses a cache", {"cache": 1.8, "fanout": 1.5, "query": 1.4, "latency": 1.0, "saturation": 0.6}, shapes.lost(marks.CACHE)
+    ),
+    Rule("changes what is locked, or for how long", {"lock": 2.0, "latency": 1.0, "timeout": 0.8, "saturation": 0.8}, shapes.locks),
     Rule(
         "waits where it did not wait before",
         {"cpu": 1.4, "exhausted": 1.4, "latency": 1.3, "saturation": 1.3, "timeout": 0.8, "lag": 1.2},
-        waits,
+        shapes.waits,
     ),
     Rule(
         "does more at the same time",
         {"race": 1.4, "lock": 1.2, "fanout": 1.2, "exhausted": 1.1, "throttled": 0.9, "memory": 0.7, "saturation": 0.7},
-        lambda hunk: more(marks.PARALLEL, hunk) or (more(marks.ASYNC, hunk) and not waits(hunk)),
+        lambda hunk: shapes.more(marks.PARALLEL, hunk) or (shapes.more(marks.ASYNC, hunk) and not shapes.waits(hunk)),
     ),
     Rule(
         "shares between requests what each had for itself",
         {"race": 2.0, "lock": 0.8, "data": 0.8, "parse": 0.6, "errors": 0.3},
-        gained(marks.SHARES),
+        shapes.gained(marks.SHARES),
     ),
-    Rule("repeats a repetition in a pattern", {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8}, gained(marks.BACKTRACKS)),
+    Rule(
+        "repeats a repetition in a pattern",
+        {"cpu": 2.0, "latency": 1.2, "timeout": 1.0, "saturation": 0.8},
+        shapes.gained(marks.BACKTRACKS),
+    ),
     Rule(
         "keeps a table from others while it runs",
         {"lock": 2.0, "timeout": 1.0, "latency": 0.8, "exhausted": 0.7},
-        gained(marks.TABLE_LOCK),
+        shapes.gained(marks.TABLE_LOCK),
     ),
     Rule(
         "drops an index",
@@ -187,12 +129,12 @@ RULES: Final = (
     Rule(
         "changes a schema or contract",
         {"parse": 1.6, "missing": 1.3, "errors": 0.4},
-        lambda hunk: changed(marks.SCHEMA, hunk) and not any(map(marks.INDEX_GONE.search, hunk.added)),
+        lambda hunk: shapes.changed(marks.SCHEMA, hunk) and not any(map(marks.INDEX_GONE.search, hunk.added)),
     ),
     Rule(
         "reads data differently",
         {"parse": 0.8, "null": 0.4},
-        lambda hunk: replaced(marks.DECODES, hunk) and not changed(marks.SCHEMA, hunk),
+        lambda hunk: shapes.replaced(marks.DECODES, hunk) and not shapes.changed(marks.SCHEMA, hunk),
     ),
     Rule(
         "changes a query",
@@ -213,119 +155,129 @@ RULES: Final = (
         lambda hunk: any(marks.KEEPS.search(line) and not marks.UNTIL.search(line) for line in hunk.added),
     ),
     Rule(
-        "changes what things are found by", {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0, "throttled": 0.8}, keyed
+        "changes what things are found by",
+        {"cache": 1.4, "data": 0.8, "missing": 0.6, "fanout": 0.5, "lag": 1.0, "throttled": 0.8},
+        shapes.keyed,
     ),
     Rule(
         "changes where work runs",
         {"latency": 1.1, "saturation": 1.0, "exhausted": 1.0, "lag": 1.0, "timeout": 0.7, "lock": 0.6},
-        touched(marks.EXECUTES),
+        shapes.touched(marks.EXECUTES),
     ),
-    Rule("adds costly work", {"cpu": 1.4, "latency": 0.9, "saturation": 0.5}, gained(marks.COSTLY)),
+    Rule("adds costly work", {"cpu": 1.4, "latency": 0.9, "saturation": 0.5}, shapes.gained(marks.COSTLY)),
     Rule(
         "is stricter than before",
         {"parse": 1.3, "auth": 1.1, "errors": 0.7, "missing": 0.7, "exhausted": 0.4},
-        gained(marks.STRICT),
+        shapes.gained(marks.STRICT),
     ),
     Rule(
         "changes a condition",
         {"auth": 1.2, "data": 0.9, "errors": 0.5, "null": 0.4, "missing": 0.4, "route": 0.6},
-        rewritten(marks.CONDITION),
+        shapes.rewritten(marks.CONDITION),
     ),
-    Rule("changes what counts as the same", {"data": 1.3, "missing": 0.8, "cache": 0.7, "errors": 0.3}, touched(marks.EQUALITY)),
-    Rule("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4}, elsewhere),
-    Rule("converts values differently", {"data": 1.7, "type": 1.7, "parse": 0.9, "missing": 0.8, "errors": 0.3}, touched(marks.CONVERT)),
+    Rule("changes what counts as the same", {"data": 1.3, "missing": 0.8, "cache": 0.7, "errors": 0.3}, shapes.touched(marks.EQUALITY)),
+    Rule("reads a setting elsewhere", {"missing": 1.3, "auth": 1.4, "refused": 0.9, "errors": 0.4}, shapes.elsewhere),
+    Rule(
+        "converts values differently",
+        {"data": 1.7, "type": 1.7, "parse": 0.9, "missing": 0.8, "errors": 0.3},
+        shapes.touched(marks.CONVERT),
+    ),
     Rule(
         "writes values differently",
         {"type": 1.2, "parse": 1.0, "errors": 0.2},
-        lambda hunk: changed(marks.WRITTEN, hunk) and not changed(marks.CONVERT, hunk),
+        lambda hunk: shapes.changed(marks.WRITTEN, hunk) and not shapes.changed(marks.CONVERT, hunk),
     ),
     Rule(
         "changes a language, an encoding or a time zone",
         {"parse": 1.6, "data": 1.6, "type": 1.0, "idle": 0.8, "missing": 0.6, "errors": 0.4},
-        touched(marks.LOCALE),
+        shapes.touched(marks.LOCALE),
     ),
-    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, reaches),
+    Rule("changes who may reach whom", {"refused": 1.6, "timeout": 1.6, "auth": 0.7}, shapes.reaches),
     Rule(
         "no longer hands on when to give up",
         {"exhausted": 1.2, "latency": 1.0, "saturation": 1.0, "memory": 0.6, "timeout": 0.6},
-        lost(marks.HANDED_ON),
+        shapes.lost(marks.HANDED_ON),
     ),
-    Rule("no longer waits for something", {"race": 1.4, "data": 1.2, "missing": 1.0, "idle": 0.5}, unawaited),
+    Rule("no longer waits for something", {"race": 1.4, "data": 1.2, "missing": 1.0, "idle": 0.5}, shapes.unawaited),
     Rule(
-        "makes a client for each call", {"exhausted": 1.6, "refused": 1.0, "latency": 1.0, "certificate": 0.4, "memory": 0.6}, client_each
+        "makes a client for each call",
+        {"exhausted": 1.6, "refused": 1.0, "latency": 1.0, "certificate": 0.4, "memory": 0.6},
+        shapes.client_each,
     ),
     Rule(
         "changes which rows are found",
         {"missing": 1.2, "data": 0.9, "query": 0.9, "idle": 0.6, "latency": 0.5},
-        touched(marks.FILTERS),
+        shapes.touched(marks.FILTERS),
     ),
-    Rule("asks what no index answers", {"query": 1.7, "cpu": 1.2, "latency": 1.2, "timeout": 0.8}, gained(marks.SCANS)),
-    Rule("takes values times another factor", {"data": 1.4, "errors": 0.4}, lambda hunk: net(marks.SCALES, hunk) != 0),
+    Rule("asks what no index answers", {"query": 1.7, "cpu": 1.2, "latency": 1.2, "timeout": 0.8}, shapes.gained(marks.SCANS)),
+    Rule("takes values times another factor", {"data": 1.4, "errors": 0.4}, lambda hunk: shapes.net(marks.SCALES, hunk) != 0),
     Rule(
         "changes headers",
         {"parse": 0.9, "auth": 0.9, "cache": 0.8, "data": 0.7, "missing": 0.6, "errors": 0.4, "route": 0.5},
-        touched(marks.HEADERS),
+        shapes.touched(marks.HEADERS),
     ),
-    Rule("no longer tells repeats apart", {"data": 1.6, "fanout": 0.6, "errors": 0.5}, lost(marks.REPEATS)),
-    Rule("changes whom it trusts", {"certificate": 1.8, "refused": 0.8, "auth": 0.5}, touched(marks.TRUSTS)),
+    Rule("no longer tells repeats apart", {"data": 1.6, "fanout": 0.6, "errors": 0.5}, shapes.lost(marks.REPEATS)),
+    Rule("changes whom it trusts", {"certificate": 1.8, "refused": 0.8, "auth": 0.5}, shapes.touched(marks.TRUSTS)),
     Rule(
         "changes where it may run",
         {"health": 1.2, "saturation": 1.0, "idle": 1.0, "crash": 0.6, "exhausted": 0.6, "latency": 0.6},
-        beside(marks.PLACEMENT),
+        shapes.beside(marks.PLACEMENT),
     ),
     Rule(
         "changes where data lies, or who may write it",
         {"disk": 1.5, "missing": 1.2, "data": 1.0, "crash": 0.8, "auth": 0.8, "latency": 0.6, "errors": 0.4},
-        touched(marks.VOLUMES),
+        shapes.touched(marks.VOLUMES),
     ),
     Rule(
         "changes who gets the requests",
         {"refused": 1.4, "health": 1.4, "idle": 1.2, "route": 1.0, "timeout": 0.8},
-        lambda hunk: bool(CONFIGURATION.search(hunk.file)) and within(marks.SELECTS, hunk),
+        lambda hunk: bool(CONFIGURATION.search(hunk.file)) and shapes.within(marks.SELECTS, hunk),
     ),
-    Rule("no longer makes others wait", {"race": 1.4, "fanout": 1.1, "query": 1.0, "data": 1.0, "cpu": 0.6}, lost(marks.LOCK)),
+    Rule("no longer makes others wait", {"race": 1.4, "fanout": 1.1, "query": 1.0, "data": 1.0, "cpu": 0.6}, shapes.lost(marks.LOCK)),
     Rule(
         "changes how long connections live",
         {"refused": 1.3, "exhausted": 1.0, "timeout": 0.9, "latency": 0.8, "retry": 0.7},
-        touched(marks.LIVES),
+        shapes.touched(marks.LIVES),
     ),
     Rule(
         "changes how load is shared",
         {"saturation": 1.3, "cpu": 1.0, "latency": 1.0, "lag": 0.8, "exhausted": 0.8, "missing": 0.6, "auth": 0.5},
-        touched(marks.BALANCES),
+        shapes.touched(marks.BALANCES),
     ),
-    Rule("changes how queries are planned", {"query": 1.6, "latency": 1.2, "cpu": 1.1, "timeout": 0.7}, touched(marks.PLANS)),
-    Rule("signs or encrypts differently", {"auth": 1.5, "data": 0.6, "parse": 0.6, "missing": 0.4}, touched(marks.SIGNS)),
-    Rule("changes routes", {"route": 1.8, "missing": 0.6, "auth": 0.5, "idle": 0.5}, touched(marks.ROUTES)),
-    Rule("changes what each request passes", {"auth": 1.2, "null": 0.6, "errors": 0.6, "latency": 0.6, "parse": 0.5}, passed),
-    Rule("changes sessions or cookies", {"auth": 1.4, "missing": 0.8, "cache": 0.6, "data": 0.6, "lock": 0.5}, touched(marks.SESSIONS)),
-    Rule("changes how it ends", {"refused": 1.2, "errors": 0.9, "data": 0.8, "timeout": 0.5}, touched(marks.ENDS)),
+    Rule("changes how queries are planned", {"query": 1.6, "latency": 1.2, "cpu": 1.1, "timeout": 0.7}, shapes.touched(marks.PLANS)),
+    Rule("signs or encrypts differently", {"auth": 1.5, "data": 0.6, "parse": 0.6, "missing": 0.4}, shapes.touched(marks.SIGNS)),
+    Rule("changes routes", {"route": 1.8, "missing": 0.6, "auth": 0.5, "idle": 0.5}, shapes.touched(marks.ROUTES)),
+    Rule("changes what each request passes", {"auth": 1.2, "null": 0.6, "errors": 0.6, "latency": 0.6, "parse": 0.5}, shapes.passed),
+    Rule(
+        "changes sessions or cookies", {"auth": 1.4, "missing": 0.8, "cache": 0.6, "data": 0.6, "lock": 0.5}, shapes.touched(marks.SESSIONS)
+    ),
+    Rule("changes how it ends", {"refused": 1.2, "errors": 0.9, "data": 0.8, "timeout": 0.5}, shapes.touched(marks.ENDS)),
     Rule(
         "does more at every write",
         {"latency": 1.2, "lock": 1.0, "query": 1.2, "cpu": 0.8, "saturation": 0.7, "data": 0.6},
-        gained(marks.TRIGGERS),
+        shapes.gained(marks.TRIGGERS),
     ),
     Rule(
         "takes everything at once",
         {"memory": 1.7, "latency": 1.0, "query": 0.8, "saturation": 0.7, "cpu": 0.6, "exhausted": 0.5},
-        in_pieces_no_more,
+        shapes.in_pieces_no_more,
     ),
     Rule(
         "gives a time in another unit",
         {"timeout": 1.5, "cache": 1.4, "auth": 1.0, "fanout": 0.9, "retry": 0.9, "latency": 0.8, "errors": 0.6, "memory": 0.6},
-        other_unit,
+        shapes.other_unit,
     ),
     Rule(
         "is less strict than before",
         {"data": 1.3, "null": 1.2, "missing": 0.8, "parse": 0.7, "auth": 0.8, "crash": 0.7},
-        lost(marks.STRICT),
+        shapes.lost(marks.STRICT),
     ),
     Rule(
         "no longer leaves early",
         {"data": 0.9, "crash": 0.9, "auth": 0.9, "null": 0.8, "fanout": 0.8, "memory": 0.7, "latency": 0.6},
-        lost(marks.LEAVES),
+        shapes.lost(marks.LEAVES),
     ),
-    Rule("puts a list in another order", {"data": 1.2, "parse": 0.8, "missing": 0.6, "auth": 0.5}, reordered_list),
+    Rule("puts a list in another order", {"data": 1.2, "parse": 0.8, "missing": 0.6, "auth": 0.5}, shapes.reordered_list),
     Rule(
         "leaves an argument out",
         {
@@ -340,24 +292,28 @@ RULES: Final = (
             "saturation": 0.5,
             "errors": 0.4,
         },
-        argument_dropped,
+        shapes.argument_dropped,
     ),
-    Rule("leaves earlier", {"idle": 0.8, "missing": 0.8, "null": 0.6, "data": 0.6}, gained(marks.LEAVES)),
+    Rule("leaves earlier", {"idle": 0.8, "missing": 0.8, "null": 0.6, "data": 0.6}, shapes.gained(marks.LEAVES)),
     Rule("changes an order", {"data": 0.8, "race": 0.8, "missing": 0.6, "null": 0.6, "auth": 0.4}, lambda hunk: hunk.reordered),
     Rule(
         "changes what a queue holds",
         {"memory": 1.2, "lock": 1.0, "exhausted": 1.0, "saturation": 1.0, "lag": 1.0, "latency": 0.8},
-        touched(marks.QUEUES),
+        shapes.touched(marks.QUEUES),
     ),
-    Rule("acknowledges at another time", {"data": 1.4, "missing": 1.0, "retry": 0.9, "lag": 0.8, "fanout": 0.7}, acknowledges),
+    Rule("acknowledges at another time", {"data": 1.4, "missing": 1.0, "retry": 0.9, "lag": 0.8, "fanout": 0.7}, shapes.acknowledges),
     Rule(
-        "writes or reads times differently", {"parse": 1.7, "data": 1.0, "type": 0.8, "missing": 0.5, "errors": 0.4}, touched(marks.TIMES)
+        "writes or reads times differently",
+        {"parse": 1.7, "data": 1.0, "type": 0.8, "missing": 0.5, "errors": 0.4},
+        shapes.touched(marks.TIMES),
     ),
     Rule(
-        "answers differently", {"errors": 1.0, "health": 1.0, "route": 1.0, "auth": 0.6, "parse": 0.5, "retry": 0.6}, touched(marks.ANSWERS)
+        "answers differently",
+        {"errors": 1.0, "health": 1.0, "route": 1.0, "auth": 0.6, "parse": 0.5, "retry": 0.6},
+        shapes.touched(marks.ANSWERS),
     ),
-    Rule("loops within a loop", {"cpu": 1.5, "latency": 1.2, "timeout": 0.8, "saturation": 0.7, "memory": 0.5}, nested),
-    Rule("closes what it opens in a loop only at the end", {"exhausted": 1.6, "memory": 0.8, "disk": 0.6}, deferred),
+    Rule("loops within a loop", {"cpu": 1.5, "latency": 1.2, "timeout": 0.8, "saturation": 0.7, "memory": 0.5}, shapes.nested),
+    Rule("closes what it opens in a loop only at the end", {"exhausted": 1.6, "memory": 0.8, "disk": 0.6}, shapes.deferred),
     Rule(
         "takes a setting away",
         {
@@ -375,7 +331,7 @@ RULES: Final = (
             "lag": 0.6,
             "errors": 0.5,
         },
-        unset,
+        shapes.unset,
     ),
     Rule(
         "sets what was not set",
@@ -393,23 +349,23 @@ RULES: Final = (
             "lag": 0.5,
             "crash": 0.5,
         },
-        newly_set,
+        shapes.newly_set,
     ),
     Rule(
         "calls out where it did not",
         {"latency": 0.8, "query": 0.8, "fanout": 0.7, "timeout": 0.6, "errors": 0.3},
-        gained(marks.CALLS_OUT),
+        shapes.gained(marks.CALLS_OUT),
     ),
-    Rule("changes who may do what", {"auth": 1.8, "errors": 0.4, "missing": 0.6}, touched(marks.ALLOWS)),
+    Rule("changes who may do what", {"auth": 1.8, "errors": 0.4, "missing": 0.6}, shapes.touched(marks.ALLOWS)),
     Rule(
         "takes something from a list",
         {"auth": 1.2, "missing": 1.2, "refused": 1.0, "route": 1.0, "data": 1.0, "cache": 1.0, "type": 0.6, "errors": 0.5},
-        dropped,
+        shapes.dropped,
     ),
     Rule(
         "changes when something runs",
         {"fanout": 1.6, "saturation": 1.2, "exhausted": 1.2, "cpu": 1.1, "latency": 0.6},
-        touched(marks.SCHEDULE),
+        shapes.touched(marks.SCHEDULE),
     ),
     Rule(
         "changes what the image holds",
@@ -419,50 +375,6 @@ RULES: Final = (
     Rule(
         "changes how health is checked",
         {"health": 2.0, "crash": 1.0},
-        lambda hunk: changed(marks.PROBE, hunk) or any(map(marks.PROBED.search, (*hunk.kept, hunk.place))),
+        lambda hunk: shapes.changed(marks.PROBE, hunk) or any(map(marks.PROBED.search, (*hunk.kept, hunk.place))),
     ),
 )
-LOOPED: Final = Mechanism(
-    "calls out once an item in a loop",
-    {"query": 1.9, "fanout": 1.8, "latency": 1.3, "exhausted": 0.8, "saturation": 0.6, "timeout": 0.6, "throttled": 0.8},
-)
-LIMITED: Final = Mechanism("adds a limit", {"timeout": 1.4, "throttled": 1.4, "exhausted": 1.2, "refused": 0.5, "errors": 0.5, "idle": 0.4})
-ONLY_DEFINES: Final = 0.5
-LABELLED: Final = Mechanism("tells more series of a metric apart", {"memory": 1.6, "saturation": 0.8, "cpu": 0.7})
-
-
-def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
-    """What a hunk does. Lines that only log or measure do nothing, sentences in quotes neither; numbers that changed: see quantities."""
-    if endless_labels(hunk.added) > endless_labels(hunk.removed) or more(
-        marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))
-    ):
-        yield LABELLED
-    numbers = {line for edit, old, new in edits_of(hunk) if edit.kind == "number" for line in (old, new)}
-    hunk = replace(hunk, added=_does(hunk.added, numbers), removed=_does(hunk.removed, numbers))
-    if not hunk.added and not hunk.removed and not hunk.reordered:
-        return
-    if looped(hunk, around.calls):
-        yield LOOPED
-    for name, value in options_dropped(hunk):
-        yield unset_number(name, value)
-    if limited(hunk, around.numbers):
-        yield LIMITED
-    share = ONLY_DEFINES if only_defines(hunk) else 1.0
-    for rule in RULES:
-        if rule.when(hunk):
-            yield Mechanism(rule.what, {kind: share * nats for kind, nats in rule.fits.items()})
-
-
-def _told(lines: Iterable[str]) -> tuple[str, ...]:
-    return tuple(line for line in lines if TELLS.search(line))
-
-
-def _does(lines: Iterable[str], numbers: set[str]) -> tuple[str, ...]:
-    kept = (line for line in lines if not TELLS.search(line) and (line not in numbers or marks.NO_QUANTITY.search(line)))
-    return tuple(LITERAL.sub(_unsaid, line) for line in kept)
-
-
-def _unsaid(literal: re.Match[str]) -> str:
-    text = literal.group(0)
-    stated = marks.SQL.search(text) or marks.STATED.search(text)
-    return f"{text[0]}{text[-1]}" if is_prose(text[1:-1]) and not stated else text
