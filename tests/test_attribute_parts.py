@@ -201,3 +201,11 @@ def test_texts_are_the_same_after_a_restart_with_new_dictionaries() -> None:
     peers = [each for each in texts.counts(start, end) if each.kind is TextKind.PEER and each.text]
     assert {each.text for each in peers} == {"api.textwave.example"}
     assert not any("textwave request from a template" in each.text for each in texts.counts(0, end))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "retyped"), [("int64", "int32", True), ("i64", "u32", True), ("i", "u", False), ("row", "item", False)]
+)
+def test_a_type_in_place_of_another_is_told_from_a_name(old: str, new: str, *, retyped: bool) -> None:
+    diff = f"@@ a.rs\n-    let total: {old} = next();\n+    let total: {new} = next();\n"
+    assert (mechanism_term(commit(diff, "a.rs"), parse(diff), {"type": 1.0})[0] > 1) == retyped

@@ -51,7 +51,7 @@ MACHINES: Final = (
         re.compile(
             r"node (is )?not ?ready|nodenotready|node has condition|evict(ed|ion)|preempt|spot (instance|interruption)"
             r"|instance (terminat|retir)|host (is )?(down|unreachable)|kernel panic|unschedulable|failedscheduling|hardware error"
-            r"|machine check|\becc\b|soft lockup|hung task|\bxid\b|fallen off the bus|uncorrect(able|ed)|double[- ]bit|nvlink error"
+            r"|machine check|\becc\b|soft lockup|hung task|\bxid \(pci|fallen off the bus|uncorrect(able|ed)|double[- ]bit|nvlink error"
             r"|device (was )?(lost|disconnected|not responding)|thermal (throttl|shutdown|trip)|power supply|link training|pcie bus error"
             r"|smart (error|failure)|medium error|bad (block|sector)|controller (reset|failure|timeout)|watchdog: (bug|marking)|mce: "
             r"|\bedac\b|temperature above|steal (time )?\d|power loss|power failure|rack .*(down|lost)",
@@ -72,9 +72,11 @@ MACHINES: Final = (
     (
         re.compile(
             r"maximum value of sequence|sequence .*(exhausted|limit)|auto_?increment.*(fail|exhaust|maximum|out of range)"
-            r"|failed to read auto-?increment|wraparound|out of range for (type|column).*(int|serial)|\b(2147483647|9223372036854775807"
+            r"|failed to read auto-?increment|wraparound|out of range for (type|column).*(int|serial)|duplicate entry \W?(2147483647"
+            r"|9223372036854775807"
             r"|4294967295)\b"
-            r"|\b(2200h|54000|53100|57p0[1-5]|58030|xx00[12])\b|clock (skew|drift|jump|stepp)|ntpd?\b.*(unsync|lost|offset|stepped)"
+            r"|\b(2200h|57p0[1-5]|xx00[12])\b|sqlstate\W{1,3}(54000|53100|58030)\b|clock (skew|drift|jump|stepp)|ntpd?\b.*(unsync|lost"
+            r"|offset|stepped)"
             r"|leap second",
             re.I,
         ),
@@ -85,7 +87,7 @@ MACHINES: Final = (
             r"(insufficient|not enough|no) (instance )?capacity|insufficientinstancecapacity|capacity-?not-?available|stockout"
             r"|(monthly|daily|project|organi[sz]ation)[- ]?(quota|limit|cap)\b"
             r"|exceeded your current quota|model .*(overloaded|at capacity)|overloaded_error|requestlimitexceeded"
-            r"|nodes are available: .*insufficient|\b529\b|out of (credits|quota)",
+            r"|nodes are available: .*insufficient|(status|http|error|code)\W{1,3}529\b|out of (credits|quota)",
             re.I,
         ),
         "a provider's quota",

@@ -67,7 +67,7 @@ _BOOLEANS = tuple((re.compile(words, re.I), fits) for words, fits in BOOLEANS)
 _TEXTS = tuple((re.compile(words, re.I), fits) for words, fits in TEXTS)
 #: Types of values: one in place of another holds less, more or something else; and of collections.
 TYPES: Final = re.compile(
-    r"[ui]?(int)?(8|16|32|64)?|integer|long|short|byte|float(32|64)?|f(32|64)|double|(big)?(decimal|int|integer)|smallint|serial|number"
+    r"u?int(8|16|32|64)?|[ui](8|16|32|64)|integer|long|short|byte|float(32|64)?|f(32|64)|double|(big)?(decimal|int|integer)|smallint|serial|number"
     r"|str(ing)?|text|varchar|char|bool(ean)?|uuid|date|time|datetime|timestamp(tz)?"
 )
 KEYED: Final = re.compile(r"(frozen|hash|tree|ordered)?(set|dict|map)")
