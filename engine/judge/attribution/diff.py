@@ -62,7 +62,7 @@ class Diff:
         return tuple(line for hunk in self.hunks for line in (*hunk.kept, hunk.place))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Diff:
     """Take a diff apart. Unknown lines are context; a line that is removed and added again (but for white space) did not change."""
     hunks: list[Hunk] = []

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from engine.judge.attribution import marks, quantities, shapes
 from engine.judge.attribution.diff import Diff, Hunk
 from engine.judge.attribution.edits import LITERAL, NUMBER, edits_of, number
-from engine.judge.attribution.inert import TELLS, is_prose
+from engine.judge.attribution.inert import TELLS, endless_labels, is_prose
 from engine.judge.attribution.quantities import Mechanism
 from engine.judge.attribution.rules import RULES
 
@@ -42,7 +42,7 @@ def around(diff: Diff) -> Around:
 
 def of_hunk(hunk: Hunk, around: Around) -> Iterator[Mechanism]:
     """What a hunk does. Lines that only log or measure do nothing, sentences in quotes neither; numbers that changed: see quantities."""
-    if shapes.endless_labels(hunk.added) > shapes.endless_labels(hunk.removed) or shapes.more(
+    if endless_labels(hunk.added) > endless_labels(hunk.removed) or shapes.more(
         marks.LABELS, replace(hunk, added=_told(hunk.added), removed=_told(hunk.removed))
     ):
         yield LABELLED

@@ -57,8 +57,7 @@ def inert_term(change: ConfigChange, diff: Diff, *, others_have_diffs: bool) -> 
         reordered = any(hunk.reordered for hunk in diff.hunks)
         return (-0.5, "changes an order only") if reordered else (-3.0, "changes white space only")
     if lines and any(TELLS.search(line) for line in lines) and all(TELLS.search(line) or AROUND.search(line) for line in lines):
-        fresh = [line for line in diff.added if LABELS.search(line) and ENDLESS_LABEL.search(LITERAL.sub("", line))]
-        if len(fresh) > sum(bool(LABELS.search(line)) for line in diff.removed):
+        if endless_labels(diff.added) > endless_labels(diff.removed):
             return -1.0, "measures by labels that may have no end of values"
         return -4.0, "changes only what is logged or measured"
     said = reworded(diff)
@@ -88,6 +87,11 @@ def churn_term(diff: Diff) -> float:
     """
     lines = sum(not TELLS.search(line) for line in (*diff.added, *diff.removed))
     return math.log(1 + min(lines, CHURN_MOST)) - CHURN_USUAL if lines else 0.0
+
+
+def endless_labels(lines: Iterable[str]) -> int:
+    """Lines that tell series of a metric apart by values of which there is no end."""
+    return sum(bool(LABELS.search(line) and ENDLESS_LABEL.search(LITERAL.sub("", line))) for line in lines)
 
 
 def reworded(diff: Diff) -> frozenset[str]:

@@ -30,18 +30,22 @@ def _count(pattern: Pattern, lines: Iterable[str]) -> int:
 
 
 def fewer(pattern: Pattern, hunk: Hunk) -> bool:
+    """Fewer lines fit than before."""
     return net(pattern, hunk) < 0
 
 
 def more(pattern: Pattern, hunk: Hunk) -> bool:
+    """More lines fit than before."""
     return net(pattern, hunk) > 0
 
 
 def changed(pattern: Pattern, hunk: Hunk) -> bool:
+    """A changed line fits."""
     return any(map(pattern.search, (*hunk.removed, *hunk.added)))
 
 
 def replaced(pattern: Pattern, hunk: Hunk) -> bool:
+    """A removed line fits, and an added one."""
     return any(map(pattern.search, hunk.removed)) and any(map(pattern.search, hunk.added))
 
 
@@ -50,6 +54,7 @@ def _limits(lines: Iterable[str]) -> list[str]:
 
 
 def unlimited(hunk: Hunk) -> bool:
+    """A limit goes, or becomes one that is none."""
     return more(marks.UNBOUNDED, hunk) or (bool(_limits(hunk.removed)) and not _limits(hunk.added))
 
 
@@ -66,11 +71,13 @@ def held(hunk: Hunk) -> bool:
 
 
 def locks(hunk: Hunk) -> bool:
+    """What is locked, or for how long, is other."""
     around = hunk.kept if hunk.reordered else ()
     return any(map(marks.LOCK.search, (*hunk.added, *hunk.removed, *hunk.moved, *around)))
 
 
 def waits(hunk: Hunk) -> bool:
+    """It blocks where it did not, or calls at once what it awaited."""
     instead = fewer(marks.AWAIT, hunk) and net(marks.BLOCKING, hunk) >= 0 and bool(hunk.added) and not unawaited(hunk)
     return more(marks.BLOCKING, hunk) or instead
 
@@ -87,6 +94,7 @@ def client_each(hunk: Hunk) -> bool:
 
 
 def reaches(hunk: Hunk) -> bool:
+    """Who may reach whom is other."""
     return changed(marks.NETWORK, hunk) or any(map(marks.NETWORKED.search, (*hunk.kept, hunk.place)))
 
 
@@ -119,6 +127,7 @@ def _looked_up(lines: Iterable[str]) -> set[str]:
 
 
 def elsewhere(hunk: Hunk) -> bool:
+    """Settings are read under other names."""
     before, after = _looked_up(hunk.removed), _looked_up(hunk.added)
     return bool(before and after) and before != after
 
@@ -164,11 +173,6 @@ def options_dropped(hunk: Hunk) -> list[tuple[str, str]]:
     """Numbers that a program is told no longer: name and value."""
     before, after = ({name: value for line in lines for name, value in marks.OPTION.findall(line)} for lines in (hunk.removed, hunk.added))
     return [(name.lstrip("-"), value) for name, value in before.items() if name not in after]
-
-
-def endless_labels(lines: Iterable[str]) -> int:
-    """Lines that tell series apart by values of which there is no end."""
-    return sum(bool(marks.LABELS.search(line) and marks.ENDLESS_LABEL.search(LITERAL.sub("", line))) for line in lines)
 
 
 def looped(hunk: Hunk, outward: Pattern | None) -> bool:
