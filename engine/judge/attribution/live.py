@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.judge.attribution.files import APPLIED, is_shared, service_of_file
 from engine.judge.context import ChangeContext, seconds
-from engine.records import HOUR_NS, MINUTE_NS, ChangeType, ConfigChange
+from engine.records import HOUR_NS, ChangeType, ConfigChange
 
 ROW_SECONDS: Final = 300.0
 WITHIN: Final = 0.67
@@ -26,7 +26,6 @@ UNCARRIED: Final = -2.5  # suspected at most
 UNSEEN: Final = -1.2  # nor was any deploy of its services told
 APPLIED_CARRIED: Final = -0.3
 CARRY_NS: Final = 4 * HOUR_NS
-SAME_NS: Final = MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ DEPART_Z: Final = 5.0
 STAY_Z: Final = 4.0
 LEAST_SHARE: Final = 0.05  # of the median: the least scale
 LEAST_SHARE_SLOW: Final = 0.1
-STEP_SHARE: Final = 0.02  # two levels of a series are told apart from here on
 
 
 class Sign(NamedTuple):
