@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,30 @@ def concat(parts: Sequence[Columns], kind: type[Columns]) -> Columns:
         sizes = np.concatenate([np.diff(getattr(part, "counts_at")) for part in parts])  # noqa: B009 - parts are points here
         arrays["counts_at"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     return kind(**arrays)
+
+
+def gather(parts: Sequence[Columns], kind: type[Columns], *selections: I64) -> list[Columns]:
+    """Rows of several columns laid one behind the other: `select(concat(parts), rows)` of each selection.
+
+    A column after the other is laid together and picked from while the cache holds it: a third of the time of all, then all again.
+    """
+    if kind is PointColumns:
+        whole = concat(parts, kind)
+        return [select(whole, rows) for rows in selections]
+    picked: list[dict[str, npt.NDArray[Any]]] = [{} for _ in selections]
+    for field in fields(kind):
+        column = laid(parts, field.name)
+        for rows, arrays in zip(selections, picked, strict=True):
+            arrays[field.name] = column.take(rows)
+    return [kind(**arrays) for arrays in picked]
+
+
+def laid(parts: Sequence[Columns], name: str) -> npt.NDArray[Any]:
+    """One column of several columns, laid one behind the other."""
+    if len(parts) == 1:
+        column: npt.NDArray[Any] = getattr(parts[0], name)
+        return column
+    return np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0, _DTYPES[name])
 
 
 def select(columns: Columns, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Columns:

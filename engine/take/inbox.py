@@ -7,7 +7,7 @@ time; those more than `too_late_ns` behind the watermark are dropped, and so are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -19,7 +19,6 @@ from engine.records import (
     HOUR_NS,
     I64,
     SECOND_NS,
-    U64,
     Batch,
     Bool,
     ConfigChange,
@@ -31,7 +30,7 @@ from engine.records import (
 )
 from engine.settings import EngineSettings
 from engine.strings import Resources
-from engine.take.columns import concat, cut, empty, link_rows, select, shift_bounds, shift_rows
+from engine.take.columns import Columns, concat, cut, empty, gather, laid, link_rows, select, shift_bounds, shift_rows
 
 KINDS = ("spans", "logs", "points")
 _SIGN = np.uint64(1 << 63)  # with it turned, unsigned numbers order as signed ones
@@ -177,11 +176,7 @@ class Inbox:
     def _sorted(self, parts: dict[str, list[_Part]], changes: tuple[ConfigChange, ...]) -> Window:
         """Parts as one window, sorted by (time, sender, ids)."""
         start = self._window_end_ns or 0
-        spans = concat([cast(SpanColumns, part.columns) for part in parts["spans"]], SpanColumns)
-        logs = concat([cast(LogColumns, part.columns) for part in parts["logs"]], LogColumns)
-        points = concat([cast(PointColumns, part.columns) for part in parts["points"]], PointColumns)
-        by_span = self._order(spans, (spans.span, spans.trace_lo, spans.trace_hi))
-        by_log = self._order(logs, (logs.span, logs.trace_lo, logs.trace_hi))
+        spans, by_span = self._together(parts["spans"], SpanColumns)
         links = []
         first = 0
         for part in parts["spans"]:
@@ -191,13 +186,19 @@ class Inbox:
         return Window(
             start_ns=start,
             end_ns=start,
-            spans=select(spans, by_span),
-            logs=select(logs, by_log),
-            points=select(points, self._order(points, ())),
+            spans=spans,
+            logs=self._together(parts["logs"], LogColumns)[0],
+            points=self._together(parts["points"], PointColumns)[0],
             links=link_rows(concat(links, LinkColumns), by_span, first) if links else empty(LinkColumns),
             changes=changes,
             bounds=tuple(self._bounds),
         )
+
+    def _together(self, parts: Sequence[_Part], kind: type[Columns]) -> tuple[Columns, I64]:
+        """All items of a kind in order, and the order."""
+        columns = [cast(Columns, part.columns) for part in parts]
+        order = self._order(columns, () if kind is PointColumns else ("span", "trace_lo", "trace_hi"))
+        return gather(columns, kind, order)[0], order
 
     def _cut(self, done: Window, limit_ns: int) -> Iterator[Window]:
         """Cut sorted items into windows that end at whole steps; late items go to the first.
@@ -225,20 +226,21 @@ class Inbox:
             self._window_end_ns = end
             yield replace(now, start_ns=end - step, end_ns=end)
 
-    def _order(self, columns: SpanColumns | LogColumns | PointColumns, ids: tuple[U64, ...]) -> I64:
+    def _order(self, parts: Sequence[Columns], ids: tuple[str, ...]) -> I64:
         """Rows by time; where times are equal by the sender's rank, then by the ids, of which the last counts most."""
-        order = kernels.argsort(columns.time_ns)
-        time_ns = columns.time_ns[order]
+        times = laid(parts, "time_ns")
+        order = kernels.argsort(times)
+        time_ns = times[order]
         tied = np.zeros(len(order) + 1, bool)
         tied[1:-1] = time_ns[1:] == time_ns[:-1]
         places = np.flatnonzero(tied[1:] | tied[:-1])
         if not len(places):
             return order
         rows = order[places]
-        for ids_of in ids:
-            rows = rows[kernels.argsort((ids_of[rows] ^ _SIGN).view(np.int64))]
-        rows = rows[kernels.argsort(self._rank()[columns.resource[rows]])]
-        order[places] = rows[kernels.argsort(columns.time_ns[rows])]
+        for name in ids:
+            rows = rows[kernels.argsort((laid(parts, name)[rows] ^ _SIGN).view(np.int64))]
+        rows = rows[kernels.argsort(self._rank()[laid(parts, "resource")[rows]])]
+        order[places] = rows[kernels.argsort(times[rows])]
         return order
 
     def _rank(self) -> npt.NDArray[np.int64]:

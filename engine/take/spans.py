@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from engine import kernels
 from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, Window
 from engine.strings import Resources, Strings
-from engine.take.columns import TreeColumns, concat, empty, select
+from engine.take.columns import TreeColumns, concat, empty, gather, laid, select
 from engine.take.joined import Joined, join
 from engine.take.templates import WILDCARD, Templates
 
@@ -116,28 +117,31 @@ class Assembler:
     def take(self, window: Window) -> Joined:
         """Add a window's items and give out the traces that are complete at its end."""
         spans, logs = self._merged(window)
-        of, count = _traces(spans, logs)
-        first, last = kernels.bounds(of, np.concatenate([spans.time_ns, logs.time_ns]), count)
+        of_spans, of_logs, count = _traces(spans, logs)
+        times = np.concatenate([laid(spans, "time_ns"), laid(logs, "time_ns")])
+        first, last = kernels.bounds(np.concatenate([of_spans, of_logs]), times, count)
         leaves = (last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS)
-        of_spans, of_logs = of[: len(spans.time_ns)], of[len(spans.time_ns) :]
-        go, log_goes = np.flatnonzero(leaves[of_spans]), leaves[of_logs]
-        self._spans, self._logs = select(spans, ~leaves[of_spans]), select(logs, ~log_goes)
+        leaving, log_leaves = leaves[of_spans], leaves[of_logs]
+        go = np.flatnonzero(leaving)
+        of, order = _by_trace(of_spans[go], count)
+        self._spans, going = gather(spans, TreeColumns, np.flatnonzero(~leaving), go[order])
+        self._logs, log_going = gather(logs, LogColumns, np.flatnonzero(~log_leaves), np.flatnonzero(log_leaves))
+        del spans, logs  # they must be gone before those that leave are joined
         self._shrink()
-        of_spans, order = _by_trace(of_spans[go], count)
-        spans, logs = select(spans, go[order]), select(logs, log_goes)  # all others must be gone before these are joined
-        joined = self._join(spans, of_spans, logs, complete=True)
+        joined = self._join(going, of, log_going, complete=True)
         self.counts["logs_without_span"] += int((joined.log_span < 0).sum())
         self.counts["orphans"] += int((joined.root & (joined.spans.parent != 0)).sum())
         return joined
 
     def preview(self, window: Window | None = None) -> Joined:
         """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing."""
-        spans, logs = (self._spans, self._logs) if window is None else self._merged(window, counted=False)
-        of, count = _traces(spans, logs)
-        of_spans, order = _by_trace(of[: len(spans.time_ns)], count)
-        return self._join(select(spans, order), of_spans, logs, complete=False)
+        spans, logs = ([self._spans], [self._logs]) if window is None else self._merged(window, counted=False)
+        of_spans, _, count = _traces(spans, logs)
+        of, order = _by_trace(of_spans, count)
+        return self._join(gather(spans, TreeColumns, order)[0], of, concat(logs, LogColumns), complete=False)
 
-    def _merged(self, window: Window, *, counted: bool = True) -> tuple[TreeColumns, LogColumns]:
+    def _merged(self, window: Window, *, counted: bool = True) -> tuple[list[TreeColumns], list[LogColumns]]:
+        """What waits, and those of a window that are kept."""
         spans, logs = TreeColumns.of(window.spans), window.logs
         if len(logs.time_ns):
             logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
@@ -147,7 +151,7 @@ class Assembler:
                 self.counts["spans_sampled_out"] += int((~kept_spans).sum())
                 self.counts["logs_sampled_out"] += int((~kept_logs).sum())
             spans, logs = select(spans, kept_spans), select(logs, kept_logs)
-        return concat([self._spans, spans], TreeColumns), concat([self._logs, logs], LogColumns)
+        return [self._spans, spans], [self._logs, logs]
 
     def _kept(self, hi: U64, lo: U64) -> Bool:
         # The threshold rises and falls, the hash stays: a smaller sample is part of a larger one.
@@ -186,13 +190,11 @@ class Assembler:
         )
 
 
-def _traces(spans: TreeColumns, logs: LogColumns) -> tuple[I32, int]:
-    """Number of the trace of each span, then of each record, and how many traces there are."""
-    key = kernels.mixed(spans.trace_hi, spans.trace_lo)
-    if len(logs.time_ns):
-        key = np.concatenate([key, kernels.mixed(logs.trace_hi, logs.trace_lo)])
-    of, first = kernels.group(key)
-    return of, len(first)
+def _traces(spans: Sequence[TreeColumns], logs: Sequence[LogColumns]) -> tuple[I32, I32, int]:
+    """Number of the trace of each span, of each record, and how many traces there are."""
+    keys = [kernels.mixed(laid(parts, "trace_hi"), laid(parts, "trace_lo")) for parts in (spans, logs)]
+    of, first = kernels.group(np.concatenate(keys) if len(keys[1]) else keys[0])
+    return of[: len(keys[0])], of[len(keys[0]) :], len(first)
 
 
 def _by_trace(of: I32, count: int) -> tuple[I32, I64]:
