@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads that a process ever had, its children not counted."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of all threads that a process ever had, its children not counted, to the nanosecond.
+
+    The clock of another process: clock_getcpuclockid(3). /proc counts in ticks of 10 ms, a tenth of what a round of requests costs.
+    """
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def reaped_seconds(pid: int) -> float:
-    """The same of children that ended."""
+    """The same of children that ended, in ticks of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[13]) + int(fields[14])) / TICKS
 
