@@ -43,6 +43,8 @@ def test_orders_groups_and_look_ups(seed: int, size: int, kinds: int, spread: in
     same((of, first), plain.group(keys))
     same(kernels.bounds(of, times, len(first)), plain.bounds(of, times, len(first)))
     same(kernels.by_group(of, len(first)), plain.by_group(of, len(first)))
+    wanted = times[: len(first)] % 2 == 0
+    same(kernels.chosen(of, wanted), plain.chosen(of, wanted))
 
 
 @settings(max_examples=150, deadline=None)
@@ -152,6 +154,8 @@ def test_rows_that_are_not_there_are_refused() -> None:
         lambda: kernels.steps(column, column - 1, column, column, flag, far, column, column),
         lambda: kernels.bounds(code, column, 3),
         lambda: kernels.by_group(code, 3),
+        lambda: kernels.chosen(code, flag),
+        lambda: kernels.chosen(-code, flag),
         lambda: kernels.step_sums(code, code, code, flag, code, flag, column, 8, 8),
         lambda: kernels.value_sums(np.zeros(1, np.int32), code, np.zeros(1, np.float32), flag, 3),
         lambda: kernels.traces_by_service(code, code, flag, 3),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.evidence.felt import comes_to_users
 from engine.evidence.flow import Own, Steps
@@ -150,7 +151,7 @@ def _failures(own: Own, failing: Bool, unanswered: Unanswered) -> dict[int, _Fai
     charged: dict[int, list[tuple[int, float]]] = {}
     gone, silent = (column[rows] for column in unanswered.spans(part))
     if spans.passes_on_error[rows].any() or (gone >= 0).any():
-        callee = _callees(spans)[rows]
+        callee = _callees(spans, rows)
         parts = np.where(spans.passes_on_error[rows] & (callee >= 0), mine * (1 - PASSED_ON) / PASSED_ON, 0.0)
         callee, parts = np.where(gone >= 0, gone, callee), np.where(gone >= 0, mine * silent, parts)
         mine = mine * (1 - silent)
@@ -172,13 +173,16 @@ def _failures(own: Own, failing: Bool, unanswered: Unanswered) -> dict[int, _Fai
     }
 
 
-def _callees(spans: Spans) -> I64:
-    """For each span the other service that one of its children is of, -1: none. [n]"""
-    callee = np.full(len(spans), -1, np.int64)
-    child = np.flatnonzero(spans.parent >= 0)
+def _callees(spans: Spans, rows: npt.NDArray[np.integer[Any]]) -> I64:
+    """For each of some spans the other service that one of its children is of, -1: none. [r]"""
+    asked, callee = np.zeros(len(spans), bool), np.full(len(spans), -1, np.int64)
+    asked[rows] = True
+    child = np.flatnonzero(asked.take(spans.parent))  # -1 takes the last
+    child = child[spans.parent[child] >= 0]
     child = child[spans.service[child] != spans.service[spans.parent[child]]]
     callee[spans.parent[child]] = spans.service[child]
-    return callee
+    found: I64 = callee[rows]
+    return found
 
 
 def error_records(

@@ -75,7 +75,7 @@ class Own:
         sums, spans = self.part.sums, self.part.spans
         total[sums.outcomes.code] += sums.outcomes.count - (1 - PASSED_ON) * sums.passed
         if self._below is not None:
-            rows = np.flatnonzero(((self._below > 0) & self.part.now)[spans.step_span])
+            rows = kernels.chosen(spans.step_span, (self._below > 0) & self.part.now)
             span, outcome = spans.step_span[rows], spans.step_outcome[rows]
             excused = np.where(spans.passes_on_error[span], PASSED_ON, 1.0) - self.of(span)
             total -= np.bincount(outcome, weights=excused, minlength=len(total))

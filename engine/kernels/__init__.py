@@ -19,7 +19,7 @@ argsort, mixed, bounds, by_group, lookup = plain.argsort, plain.mixed, plain.bou
 hang, self_time, steps = plain.hang, plain.self_time, plain.steps
 step_sums, value_sums, traces_by_service, fault_below = plain.step_sums, plain.value_sums, plain.traces_by_service, plain.fault_below
 _group, _parents, _index, _find = plain.group, plain.parents, plain.index, plain.find
-slot_of, intern, chained = plain.slot_of, plain.intern, plain.chained
+slot_of, intern, chained, chosen = plain.slot_of, plain.intern, plain.chained, plain.chosen
 
 try:
     from engine.kernels import sums, tables, traces  # type: ignore[attr-defined]  # compiled: no source that mypy reads
@@ -30,7 +30,7 @@ else:
     argsort, mixed, bounds, by_group, lookup = tables.argsort, tables.mixed, tables.bounds, tables.by_group, tables.lookup
     hang, self_time, steps = traces.hang, traces.self_time, traces.steps
     step_sums, value_sums, traces_by_service, fault_below = sums.step_sums, sums.value_sums, sums.traces_by_service, sums.fault_below
-    intern, chained = tables.intern, tables.chained
+    intern, chained, chosen = tables.intern, tables.chained, tables.chosen
     _group, _parents, _index, _find = tables.group, traces.parents, tables.index, tables.find
 
 

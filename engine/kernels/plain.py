@@ -63,6 +63,13 @@ def by_group(of: I32, groups: int) -> I64:
     return np.argsort(of, kind="stable")
 
 
+def chosen(of: I32, wanted: Bool) -> I64:
+    """Rows whose group is wanted, bool [groups]. Raises: ValueError for a group out of range."""
+    if len(of) and not 0 <= int(of.min()) <= int(of.max()) < len(wanted):
+        raise ValueError("groups must lie in 0 ... groups - 1")
+    return np.flatnonzero(wanted[of])
+
+
 def lookup(keys: I64, slot_key: I64, slot_code: I32) -> I32:
     """Codes of keys in a hash table of a power of two of slots (linear probing from `slot_of`, code -1: empty); -1 where it has none."""
     codes = np.full(len(keys), -1, np.int32)

@@ -5,7 +5,7 @@ Every index read from an argument is checked before use. Hash tables count their
 caller takes the version that sorts.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 import numpy as np
@@ -243,6 +243,32 @@ def by_group(const int32_t[::1] of, Py_ssize_t groups):
                 place[of[i]] += 1
     if wrong:
         raise ValueError("groups must lie in 0 ... groups - 1")
+    return result
+
+
+def chosen(const int32_t[::1] of, wanted_):
+    cdef const uint8_t[::1] wanted = wanted_.view(np.uint8)
+    cdef Py_ssize_t n = of.shape[0], i
+    cdef uint32_t groups = <uint32_t>min(wanted.shape[0], <int64_t>1 << 31)
+    cdef int64_t count = 0
+    cdef int64_t[::1] out
+    cdef bint wrong = False
+    with nogil:
+        for i in range(n):
+            if <uint32_t>of[i] >= groups:
+                wrong = True
+                break
+            count += wanted[of[i]]
+    if wrong:
+        raise ValueError("groups must lie in 0 ... groups - 1")
+    result = np.empty(count, np.int64)
+    out = result
+    count = 0
+    with nogil:
+        for i in range(n):
+            if wanted[of[i]]:
+                out[count] = i
+                count += 1
     return result
 
 

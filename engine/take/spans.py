@@ -128,17 +128,25 @@ class Assembler:
         self._logs, log_going = gather(logs, LogColumns, np.flatnonzero(~log_leaves), np.flatnonzero(log_leaves))
         del spans, logs  # they must be gone before those that leave are joined
         self._shrink()
-        joined = self._join(going, of, log_going, complete=True)
+        joined = self._join(going, of, log_going, complete=True, share=self.share)
         self.counts["logs_without_span"] += int((joined.log_span < 0).sum())
         self.counts["orphans"] += int((joined.root & (joined.spans.parent != 0)).sum())
         return joined
 
-    def preview(self, window: Window | None = None) -> Joined:
-        """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing."""
+    def preview(self, window: Window | None = None, *, most: int | None = None) -> Joined:
+        """What waits, and a window that was not taken yet, joined as far as it is here. Changes nothing.
+
+        Of more than `most` spans a sample of traces, by the same hash as over budget: they will be here whole when they are complete.
+        """
         spans, logs = ([self._spans], [self._logs]) if window is None else self._merged(window, counted=False)
+        share, waiting = self.share, sum(len(part.time_ns) for part in spans)
+        if most is not None and waiting > most:
+            share *= most / waiting
+            spans = [select(part, _below(share, part.trace_hi, part.trace_lo)) for part in spans]
+            logs = [select(part, _below(share, part.trace_hi, part.trace_lo)) for part in logs]
         of_spans, _, count = _traces(spans, logs)
         of, order = _by_trace(of_spans, count)
-        return self._join(gather(spans, TreeColumns, order)[0], of, concat(logs, LogColumns), complete=False)
+        return self._join(gather(spans, TreeColumns, order)[0], of, concat(logs, LogColumns), complete=False, share=share)
 
     def _merged(self, window: Window, *, counted: bool = True) -> tuple[list[TreeColumns], list[LogColumns]]:
         """What waits, and those of a window that are kept."""
@@ -154,8 +162,7 @@ class Assembler:
         return [self._spans, spans], [self._logs, logs]
 
     def _kept(self, hi: U64, lo: U64) -> Bool:
-        # The threshold rises and falls, the hash stays: a smaller sample is part of a larger one.
-        return kernels.mixed(hi, lo) < np.uint64(min(int(self.share * 2.0**64), 2**64 - 1))
+        return _below(self.share, hi, lo)
 
     def _shrink(self) -> None:
         """Over budget: halve the share until it fits. Under half of it: let the share rise again, slowly."""
@@ -175,8 +182,8 @@ class Assembler:
             self._spans = select(self._spans, np.arange(max(0, spans_over), len(self._spans.time_ns)))
             self._logs = select(self._logs, np.arange(max(0, logs_over), len(self._logs.time_ns)))
 
-    def _join(self, spans: TreeColumns, of: I32, logs: LogColumns, *, complete: bool) -> Joined:
-        """Join spans by trace, `of` the traces that each is of, and log records."""
+    def _join(self, spans: TreeColumns, of: I32, logs: LogColumns, *, complete: bool, share: float) -> Joined:
+        """Join spans by trace, `of` the traces that each is of, and log records; `share`: of all traces."""
         service_of = self.services.array()
         return join(
             spans,
@@ -186,8 +193,13 @@ class Assembler:
             log_template=self._templates.of(logs.template),
             foreign=self._mentions.foreign(logs, service_of[logs.resource]),
             complete=complete,
-            share=self.share,
+            share=share,
         )
+
+
+def _below(share: float, hi: U64, lo: U64) -> Bool:
+    """A share of all traces. The threshold rises and falls, the hash stays: a smaller sample is part of a larger one."""
+    return kernels.mixed(hi, lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
 
 
 def _traces(spans: Sequence[TreeColumns], logs: Sequence[LogColumns]) -> tuple[I32, I32, int]:

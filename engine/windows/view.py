@@ -11,6 +11,7 @@ from math import floor, log2
 import numpy as np
 import numpy.typing as npt
 
+from engine import kernels
 from engine.records import F64, MINUTE_NS, Bool
 from engine.windows.codes import Codes
 from engine.windows.spans import Spans, Sums
@@ -76,7 +77,7 @@ class Part:
 
     def steps(self, wanted: Bool) -> npt.NDArray[np.intp]:
         """Steps of these spans with a wanted outcome; wanted: bool [outcomes]."""
-        rows = np.flatnonzero(wanted[self.spans.step_outcome])
+        rows = kernels.chosen(self.spans.step_outcome, wanted)
         return rows[self.now[self.spans.step_span[rows]]]
 
     def trace_id(self, row: int) -> str:
