@@ -9,13 +9,14 @@ answers calls what it names: a database, a queue, another system (a virtual node
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from engine import kernels
 from engine.records import (
+    F32,
     F64,
     I32,
     I64,
@@ -52,7 +53,7 @@ class _Offers:
 
     time_ns: I64
     keys: kernels.Index
-    resource: I32
+    service: I32  # number of the sender's service
     peer: I32
     failed: Bool
     answered: Bool
@@ -62,12 +63,12 @@ class _Offers:
     weight: F64  # of the open ones
 
     @staticmethod
-    def of(spans: SpanColumns, keys: U64) -> _Offers:
+    def of(spans: SpanColumns, keys: U64, service: I32) -> _Offers:
         calling = (spans.kind == SpanKind.CLIENT) | (spans.kind == SpanKind.PRODUCER)
         rows = np.flatnonzero(calling & (spans.peer_kind != PeerKind.NONE))
         seconds = (spans.time_ns.take(rows) - spans.start_ns.take(rows)) / 1e9
         failed, answered = spans.status == Status.ERROR, np.zeros(len(keys), np.bool_)
-        offered = spans.time_ns, kernels.Index(keys), spans.resource, spans.peer, failed, answered
+        offered = spans.time_ns, kernels.Index(keys), service, spans.peer, failed, answered
         return _Offers(*offered, rows, spans.peer_kind.take(rows), seconds, spans.weight.take(rows).astype(np.float64))
 
     def due(self, until_ns: int) -> tuple[Bool, Bool]:
@@ -90,34 +91,33 @@ class _Offers:
     def without_first(self, count: int) -> _Offers:
         """The later rows alone."""
         left = self.open >= count
-        offered = self.time_ns[count:], kernels.Index(self.keys.keys[count:]), self.resource[count:], self.peer[count:]
+        offered = self.time_ns[count:], kernels.Index(self.keys.keys[count:]), self.service[count:], self.peer[count:]
         rest = self.failed[count:], self.answered[count:], self.open[left] - count
         return _Offers(*offered, *rest, self.peer_kind[left], self.seconds[left], self.weight[left])
 
 
 @dataclass(frozen=True, slots=True)
 class _Asks:
-    """Spans that look for their caller."""
+    """Spans that look for their caller, and as long as they are those of a whole window, those that have none."""
 
     time_ns: I64
+    start_ns: I64
     key: U64  # of the caller
-    resource: I32
+    service: I32  # number of the sender's service
     failed: Bool
-    seconds: F64
-    weight: F64
+    weight: F32
+    looks: Bool  # for a caller
 
     @staticmethod
-    def of(spans: SpanColumns, links: LinkColumns, trace: U64) -> _Asks:
-        row = np.flatnonzero(spans.parent != 0)
-        keys = kernels.mixed(trace.take(row), spans.parent.take(row))
-        if len(links.row):
-            chosen = spans.kind[links.row] == SpanKind.CONSUMER
-            row = np.concatenate([row, links.row[chosen]])
-            keys = np.concatenate([keys, span_key(links.trace_hi[chosen], links.trace_lo[chosen], links.span[chosen])])
-        time_ns = spans.time_ns.take(row)
-        seconds = (time_ns - spans.start_ns.take(row)) / 1e9
-        failed, weight = spans.status.take(row) == Status.ERROR, spans.weight.take(row).astype(np.float64)
-        return _Asks(time_ns, keys, spans.resource.take(row), failed, seconds, weight)
+    def of(spans: SpanColumns, links: LinkColumns, trace: U64, service: I32) -> _Asks:
+        columns = spans.time_ns, spans.start_ns, kernels.mixed(trace, spans.parent), service, spans.status == Status.ERROR, spans.weight
+        asks = _Asks(*columns, spans.parent != 0)  # most do: cheaper than to pick them
+        if not len(links.row):
+            return asks
+        chosen = spans.kind[links.row] == SpanKind.CONSUMER
+        linked = asks.rows(links.row[chosen])
+        key = span_key(links.trace_hi[chosen], links.trace_lo[chosen], links.span[chosen])
+        return asks.and_those(replace(linked, key=key, looks=np.ones(len(key), np.bool_)))
 
     def rows(self, which: I64) -> _Asks:
         """Some of them."""
@@ -149,14 +149,16 @@ class Topology:
         self._told: tuple[TopologyEdge, ...] | None = None  # edges, until one changes
         self._aliases: dict[str, str] = {}  # what clients call a service -> its name, from calls that were answered
         self._services: set[str] = set()
-        self._service_of = np.zeros(0, np.int32)  # by resource code
+        self._number: dict[str, int] = {}  # of a service, in the order of resources
+        self._names: list[str] = []  # by number
+        self._number_of: I32 = np.zeros(0, np.int32)  # by resource code
 
     def take(self, window: Window) -> None:
         """Pair the spans of a window with each other and with those still waiting."""
         spans = window.spans
-        trace = kernels.mixed(spans.trace_hi, spans.trace_lo)
-        new = _Offers.of(spans, kernels.mixed(trace, spans.span))
-        asks = _Asks.of(spans, window.links, trace)
+        trace, service = kernels.mixed(spans.trace_hi, spans.trace_lo), self._numbers().take(spans.resource)
+        new = _Offers.of(spans, kernels.mixed(trace, spans.span), service)
+        asks = _Asks.of(spans, window.links, trace, service)
         self._asks = self._unmatched(new, self._asks) if self._asks is not None else None
         asks = self._unmatched(new, asks)
         for offers in reversed(self._offers):
@@ -177,14 +179,14 @@ class Topology:
         self._trim()
 
     def _unmatched(self, offers: _Offers, asks: _Asks, gone_ns: int = 0) -> _Asks:
-        """Pair what can be paired and count it; the rest of the asks. Offers that end before `gone_ns` wait no more."""
+        """Pair what can be paired and count it; the rest of those that look. Offers that end before `gone_ns` wait no more."""
         caller = offers.keys.find(asks.key)
-        paired = caller >= 0
+        paired = (caller >= 0) & asks.looks
         if gone_ns:
             paired &= offers.time_ns.take(caller) >= gone_ns
         callee = np.flatnonzero(paired)
         self._count_calls(offers, asks, caller.take(callee), callee)
-        return asks.rows(np.flatnonzero(~paired))
+        return asks.rows(np.flatnonzero(asks.looks & ~paired))
 
     def edges(self, now_ns: int) -> tuple[TopologyEdge, ...]:
         """Edges seen lately, by caller, callee and kind. Calls, errors and seconds are sums since they were first seen."""
@@ -238,43 +240,55 @@ class Topology:
             self.dropped["waiting_full"] += oldest.awaited(extra)
             extra -= len(oldest.time_ns)
 
-    def _remote(self, caller: I32, callee: I32) -> Bool:
-        """True where the two ends are of different services."""
-        if len(self._service_of) < len(self._resources):
-            ids: dict[str, int] = {}
-            names = [self._resources[code].service for code in range(len(self._resources))]
-            self._service_of = np.array([ids.setdefault(name, len(ids)) for name in names], np.int32)
-        different: Bool = self._service_of.take(caller) != self._service_of.take(callee)
-        return different
+    def _numbers(self) -> I32:
+        """Number of the service, its place in `_names`, by resource code. [resources]"""
+        known = len(self._number_of)
+        if known < len(self._resources):
+            services = [self._resources[code].service for code in range(known, len(self._resources))]
+            new = [self._number.setdefault(service, len(self._number)) for service in services]
+            self._number_of, self._names = np.append(self._number_of, np.array(new, np.int32)), list(self._number)
+        return self._number_of
 
     def _count_calls(self, offers: _Offers, asks: _Asks, caller: I64, callee: I64) -> None:
         if not len(caller):
             return
-        from_code, to_code = offers.resource.take(caller), asks.resource.take(callee)
-        self._services |= {self._resources[code].service for codes in (from_code, to_code) for code in _distinct(codes)} - {""}
-        remote = np.flatnonzero(self._remote(from_code, to_code))
+        from_, to = offers.service.take(caller), asks.service.take(callee)
+        self._services |= {self._names[number] for numbers in (from_, to) for number in _distinct(numbers)} - {""}
+        remote = np.flatnonzero(from_ != to)
         if not len(remote):
             return
-        caller, callee = caller.take(remote), callee.take(remote)
+        from_, to, caller, callee = from_.take(remote), to.take(remote), caller.take(remote), callee.take(remote)
         offers.answered[caller] = True
-        packed = (from_code.take(remote).astype(np.int64) << 42) | (to_code.take(remote).astype(np.int64) << 20) | offers.peer.take(caller)
         failed = offers.failed.take(caller) | asks.failed.take(callee)
-        for key, counts in _sums(packed, asks.weight.take(callee), failed, asks.seconds.take(callee), asks.time_ns.take(callee)):
-            from_name, to_name = self._resources[key >> 42].service, self._resources[(key >> 20) & _CODE].service
+        time_ns = asks.time_ns.take(callee)
+        seconds, weight = (time_ns - asks.start_ns.take(callee)) / 1e9, asks.weight.take(callee).astype(np.float64)
+        for key, counts in _sums((from_.astype(np.int64) << 32) | to, weight, failed, seconds, time_ns):
+            from_name, to_name = self._names[key >> 32], self._names[key & 0xFFFFFFFF]
             if from_name and to_name:
                 self._add(from_name, to_name, PeerKind.SERVICE, *counts)
-                if key & _CODE and len(self._aliases) < ALIASES_MOST:
-                    self._aliases[self._strings.text("value", key & _CODE)] = to_name
+        self._learn_aliases(from_, to, offers.peer.take(caller))
+
+    def _learn_aliases(self, from_: I32, to: I32, peer: I32) -> None:
+        """What callers call the services that answered them."""
+        if len(self._aliases) >= ALIASES_MOST:
+            return
+        called = np.flatnonzero(peer)
+        packed = (to.take(called).astype(np.int64) << 20) | peer.take(called)
+        packed = packed[from_.take(called) != self._number.get("", -1)]
+        for key in packed[kernels.group(packed.view(np.uint64))[1]].tolist():
+            to_name = self._names[key >> 20]
+            if to_name and len(self._aliases) < ALIASES_MOST:
+                self._aliases[self._strings.text("value", key & _CODE)] = to_name
 
     def _count_virtual(self, offers: _Offers, places: I64) -> None:
         """Count calls that nobody answered. `places`: of the open offers."""
         if not len(places):
             return
         rows = offers.open[places]
-        packed = (offers.resource[rows].astype(np.int64) << 24) | (offers.peer[rows].astype(np.int64) << 4) | offers.peer_kind[places]
+        packed = (offers.service[rows].astype(np.int64) << 24) | (offers.peer[rows].astype(np.int64) << 4) | offers.peer_kind[places]
         sums = _sums(packed, offers.weight[places], offers.failed[rows], offers.seconds[places], offers.time_ns[rows])
         for key, counts in sums:
-            caller, called = self._resources[key >> 24].service, self._strings.text("value", (key >> 4) & _CODE)
+            caller, called = self._names[key >> 24], self._strings.text("value", (key >> 4) & _CODE)
             called = self._aliases.get(called, called)
             if caller and called and caller != called:
                 self._services.add(caller)

@@ -17,7 +17,8 @@ CAP = 131072  # a fifth of 30,000 spans a second in a window, all of them new, a
 
 
 class Combinations:
-    """Combinations of categories by packed key. A full table begins anew with the next window; records without a code have no row.
+    """Combinations of categories by packed key. A table that has no room for all of a batch or window begins anew with it; records that
+    find none even then have no row.
 
     Args: unpack gives the category columns (codes of dictionaries) of packed keys [m].
     """
@@ -34,11 +35,12 @@ class Combinations:
 
     def __call__(self, packed: npt.NDArray[Any]) -> I32:
         """Combination [n] of packed keys [n], -1 where the table is full."""
-        if len(self._table) >= self._table.cap:
-            self._table.clear()
-            self.begun += 1
         known = len(self._table)
         found = self._table.intern(packed)
+        if known and len(self._table) >= self._table.cap and (found < 0).any():
+            self._table.clear()
+            self.begun += 1
+            known, found = 0, self._table.intern(packed)
         if len(self._table) > known:
             self._extend(known)
         return found

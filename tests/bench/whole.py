@@ -24,7 +24,7 @@ from tests.serving import Serving
 ITEMS = 500_000  # a round, about
 #: Event time goes as if so many spans came in a second: what the assembler's 500,000 places hold with a share of 0.9 and more.
 PACE = 30_000.0
-WARM_SECONDS = 25  # of event time, until windows close at that pace over traffic of that pace
+WARM_SECONDS = 100  # of event time, until windows close at that pace over traffic of that pace, in memory that was fetched once
 NAIVE_REQUESTS = 2
 CHAINED = 1200  # requests of a round through the Collector: 20 s of event time, so that windows close in each
 GENERATED = 40_000  # spans of telemetrygen
@@ -117,9 +117,13 @@ def _half_load(folder: Path, past: Past, usual: Settings) -> list[Line]:
 def _unseen(folder: Path, rounds: int, past: Past, usual: Settings) -> list[Line]:
     lines = []
     for share, target in ((0.2, 40_000), (1.0, 400_000)):
-        traffic = SpanTraffic(replace(usual, odd_share=share))
+        calm = SpanTraffic(usual)
+        warm = int(WARM_SECONDS * PACE / calm.items)
+        traffic = SpanTraffic(replace(usual, odd_share=share, seed=3, start_ns=usual.start_ns + warm * calm.span_ns))
         requests = max(1, ITEMS // traffic.items)
-        with with_past(folder, past, f"unseen-{share:g}") as (ours, serving):
+        with with_past(folder, past, f"unseen-{share:g}") as (ours, serving), Sender(ours.target, calm.method) as sender:
+            sender.send(range(warm), calm.request, calm.items)  # what is not seen comes to a system that runs
+            settle(ours.pid)
             began = pss_bytes(ours.pid)
             sizes: list[int] = []
             scrapes: list[Scrape] = []
@@ -130,7 +134,7 @@ def _unseen(folder: Path, rounds: int, past: Past, usual: Settings) -> list[Line
             def look(of: Serving = serving, into: list[Scrape] = scrapes) -> None:
                 into.append(Scrape(of))
 
-            cost = in_turn([ours], traffic, rounds=max(2, rounds // 2), requests=requests, warmed=look, done=note)[0]
+            cost = in_turn([ours], traffic, rounds=max(2, rounds), requests=requests, warmed=look, done=note)[0]
             look()
         before, after = scrapes
         busy = cost.median * cost.items / 1e6
