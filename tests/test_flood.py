@@ -63,7 +63,9 @@ def test_combinations_over_the_cap_have_no_code_and_a_full_table_begins_anew() -
     assert len(combinations) <= 10
     begun = combinations.begun
     mixed = combinations(np.arange(9, dtype=np.int64) | 2 << 8)  # five have a code, four find no room beside what came before
-    assert (mixed >= 0).all() and len(set(mixed.tolist())) == 9
+    assert (mixed >= 0).all()
+    assert len(set(mixed.tolist())) == 9
     again = combinations(np.arange(8, dtype=np.int64) | 3 << 8)
-    assert (again >= 0).all() and combinations.begun == begun + 1
+    assert (again >= 0).all()
+    assert combinations.begun == begun + 1
     assert combinations.codes(again)[:, 0].tolist() == [3] * 8

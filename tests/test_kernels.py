@@ -38,6 +38,9 @@ def test_orders_groups_and_look_ups(seed: int, size: int, kinds: int, spread: in
     same(kernels.argsort(times), plain.argsort(times))
     same(kernels.argsort(np.sort(times)), plain.argsort(np.sort(times)))
     same(kernels.mixed(keys, keys[::-1].copy()), plain.mixed(keys, keys[::-1].copy()))
+    numbers = rng.choice(np.array([np.nan, -np.nan, 0.0, -0.0, 1.5, -7.0, np.inf], np.float32), (size, 3))
+    codes = rng.integers(0, spread, (size, 4)).astype(np.int32)
+    same(kernels.hashed(keys, codes[:, 1:], numbers), plain.hashed(keys, codes[:, 1:], numbers))
     same(kernels.rows_of(wanted, keys), plain.find(wanted, keys, plain.index(keys)))
     of, first = kernels.group(keys)
     same((of, first), plain.group(keys))
@@ -155,6 +158,7 @@ def test_rows_that_are_not_there_are_refused() -> None:
         lambda: kernels.bounds(code, column, 3),
         lambda: kernels.by_group(code, 3),
         lambda: kernels.chosen(code, flag),
+        lambda: kernels.hashed(np.zeros(2, np.uint64), np.zeros((1, 1), np.int32), np.zeros((2, 1), np.float32)),
         lambda: kernels.chosen(-code, flag),
         lambda: kernels.step_sums(code, code, code, flag, code, flag, column, 8, 8),
         lambda: kernels.value_sums(np.zeros(1, np.int32), code, np.zeros(1, np.float32), flag, 3),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from engine.kernels import plain
 from engine.records import I32, I64, U64
 
-argsort, mixed, bounds, by_group, lookup = plain.argsort, plain.mixed, plain.bounds, plain.by_group, plain.lookup
+argsort, mixed, hashed, bounds, by_group, lookup = plain.argsort, plain.mixed, plain.hashed, plain.bounds, plain.by_group, plain.lookup
 hang, self_time, steps = plain.hang, plain.self_time, plain.steps
 step_sums, value_sums, traces_by_service, fault_below = plain.step_sums, plain.value_sums, plain.traces_by_service, plain.fault_below
 _group, _parents, _index, _find = plain.group, plain.parents, plain.index, plain.find
@@ -27,7 +27,14 @@ except ImportError:
     COMPILED = False
 else:
     COMPILED = True
-    argsort, mixed, bounds, by_group, lookup = tables.argsort, tables.mixed, tables.bounds, tables.by_group, tables.lookup
+    argsort, mixed, hashed, bounds, by_group, lookup = (
+        tables.argsort,
+        tables.mixed,
+        tables.hashed,
+        tables.bounds,
+        tables.by_group,
+        tables.lookup,
+    )
     hang, self_time, steps = traces.hang, traces.self_time, traces.steps
     step_sums, value_sums, traces_by_service, fault_below = sums.step_sums, sums.value_sums, sums.traces_by_service, sums.fault_below
     intern, chained, chosen = tables.intern, tables.chained, tables.chosen

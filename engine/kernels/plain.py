@@ -11,12 +11,31 @@ from engine.records import F32, F64, I32, I64, U64, Bool
 
 
 def mixed(a: U64, b: U64) -> U64:
-    """One 64-bit key for two (SplitMix64's finaliser, Steele et al. 2014); two of 500 k pairs collide with probability 1e-8."""
+    """One 64-bit key for two; two of 500 k pairs collide with probability 1e-8."""
     with np.errstate(over="ignore"):
-        x = a * np.uint64(0x9E3779B97F4A7C15) ^ b
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+        return splitmix(a * np.uint64(0x9E3779B97F4A7C15) ^ b)
+
+
+def hashed(key: U64, codes: I32, numbers: F32) -> U64:
+    """Keys [n], each mixed with the codes [n, c] and the numbers [n, k] of its row, one after the other; all NaN are alike, and both zeros.
+
+    Raises: ValueError unless there are as many rows of each.
+    """
+    if not len(key) == len(codes) == len(numbers):
+        raise ValueError(f"columns must be as long, however: {len(key)}, {len(codes)}, {len(numbers)}")
+    for column in range(codes.shape[1]):
+        key = splitmix(key ^ codes[:, column].astype(np.uint64))
+    bits = np.where(np.isnan(numbers), np.float32(np.nan), numbers + np.float32(0)).view(np.uint32).astype(np.uint64)
+    for column in range(bits.shape[1]):
+        key = splitmix(key ^ (bits[:, column] + np.uint64(column << 33)))
+    return key
+
+
+def splitmix(x: U64) -> U64:
+    """SplitMix64's finaliser (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def argsort(values: I64) -> I64:

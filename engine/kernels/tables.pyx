@@ -6,7 +6,7 @@ caller takes the version that sorts.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -17,11 +17,14 @@ cdef enum:
 CROWDED = "keys collide far more than chance allows"
 
 
-cdef inline uint64_t _mix(uint64_t a, uint64_t b) noexcept nogil:
-    cdef uint64_t x = (a * <uint64_t>0x9E3779B97F4A7C15) ^ b
+cdef inline uint64_t _splitmix(uint64_t x) noexcept nogil:
     x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
     x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
     return x ^ (x >> 31)
+
+
+cdef inline uint64_t _mix(uint64_t a, uint64_t b) noexcept nogil:
+    return _splitmix((a * <uint64_t>0x9E3779B97F4A7C15) ^ b)
 
 
 cdef inline int _bits(int64_t count) noexcept nogil:
@@ -41,6 +44,33 @@ def mixed(const uint64_t[::1] a, const uint64_t[::1] b):
     with nogil:
         for i in range(n):
             out[i] = _mix(a[i], b[i])
+    return result
+
+
+def hashed(const uint64_t[::1] key, const int32_t[:, :] codes, const float[:, :] numbers):
+    cdef Py_ssize_t n = key.shape[0], c = codes.shape[1], k = numbers.shape[1], i, j
+    if codes.shape[0] != n or numbers.shape[0] != n:
+        raise ValueError(f"columns must be as long, however: {n}, {codes.shape[0]}, {numbers.shape[0]}")
+    result = np.empty(n, np.uint64)
+    cdef uint64_t[::1] out = result
+    cdef uint64_t x
+    cdef uint32_t bits
+    cdef float number
+    with nogil:
+        for i in range(n):
+            x = key[i]
+            for j in range(c):
+                x = _splitmix(x ^ <uint64_t><int64_t>codes[i, j])
+            for j in range(k):
+                number = numbers[i, j]
+                if number != number:
+                    bits = 0x7FC00000
+                elif number == 0:
+                    bits = 0
+                else:
+                    memcpy(&bits, &number, 4)
+                x = _splitmix(x ^ (<uint64_t>bits + (<uint64_t>j << 33)))
+            out[i] = x
     return result
 
 

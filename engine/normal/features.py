@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine import kernels
+from engine.kernels.plain import splitmix
 from engine.records import F32, F64, I32, I64, U64, Bool
 
 CLIP = 12.0  # of a deviation: 2 asinh(200)
@@ -233,23 +235,13 @@ def hash_rows(dictionaries: Sequence[Dictionary], codes: I32, numbers: F32) -> U
     """64-bit key [n] of rows: of texts, never of codes, so that it survives a restart. Numbers count by their 32 bits, all NaN alike."""
     key = np.full(len(codes), 0x9E3779B97F4A7C15, np.uint64)
     for column, dictionary in enumerate(dictionaries):
-        key = _mix(key ^ dictionary.hashes(codes[:, column]))
-    return _numbers_key(key, numbers)
+        key = splitmix(key ^ dictionary.hashes(codes[:, column]))
+    return kernels.hashed(key, codes[:, :0], numbers)
 
 
 def key_of(codes: I32, numbers: F32, window: Bool) -> U64:
     """64-bit key [n] of what a model reads of rows: its codes [n, categories], its numbers [n, numbers], the kind of row."""
-    key = _mix(window.astype(np.uint64) ^ np.uint64(0x9E3779B97F4A7C15))
-    for column in range(codes.shape[1]):
-        key = _mix(key ^ codes[:, column].astype(np.uint64))
-    return _numbers_key(key, numbers)
-
-
-def _numbers_key(key: U64, numbers: F32) -> U64:
-    bits = np.where(np.isnan(numbers), np.float32(np.nan), numbers + np.float32(0)).view(np.uint32).astype(np.uint64)
-    for column in range(bits.shape[1]):
-        key = _mix(key ^ (bits[:, column] + np.uint64(column << 33)))
-    return key
+    return kernels.hashed(splitmix(window.astype(np.uint64) ^ np.uint64(0x9E3779B97F4A7C15)), codes, numbers)
 
 
 def nameless_key(rows: RowColumns) -> U64:
@@ -259,15 +251,15 @@ def nameless_key(rows: RowColumns) -> U64:
     Rows that only their names tell apart have equal keys. Two rounds of colour refinement (Weisfeiler, Leman 1968).
     """
     since = (rows.time_ns - rows.time_ns.min(initial=np.iinfo(np.int64).max)).view(np.uint64)
-    own = _numbers_key(_mix(since ^ (rows.window.astype(np.uint64) << np.uint64(63))), rows.numbers)
+    own = kernels.hashed(splitmix(since ^ (rows.window.astype(np.uint64) << np.uint64(63))), rows.codes[:, :0], rows.numbers)
     key = own
     for _ in range(2):
         refined = own
         for column in range(rows.codes.shape[1]):
             codes = rows.codes[:, column]
             shared = np.zeros(int(codes.max(initial=0)) + 1, np.uint64)
-            np.add.at(shared, codes, _mix(key))
-            refined = _mix(refined ^ shared[codes])
+            np.add.at(shared, codes, splitmix(key))
+            refined = splitmix(refined ^ shared[codes])
         key = refined
     return key
 
@@ -279,13 +271,6 @@ def distinct(rows: RowColumns) -> RowColumns:
     order = np.argsort(first, kind="stable")
     chosen = rows.select(first[order])
     return RowColumns(chosen.codes, chosen.numbers, chosen.key, chosen.time_ns, chosen.environment, counts[order], chosen.window)
-
-
-def _mix(x: U64) -> U64:
-    """splitmix64's finaliser (Steele, Lea, Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _hash(text: str) -> int:

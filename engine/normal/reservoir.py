@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from engine import kernels
 from engine.normal.features import RowColumns, nameless_key
 from engine.records import I64, Bool
 
@@ -28,7 +29,8 @@ class Reservoir:
         self._rng = np.random.default_rng(seed)
         self._waiting: deque[tuple[int, RowColumns]] = deque()
         self._waits = 0
-        self._slots: dict[int, int] = {}
+        self._slots: dict[int, int] = {}  # by key
+        self._keys: kernels.Index | None = None  # of the slots, until they change
         self._rows: RowColumns | None = None
         self._sizes = {False: 0, True: 0}  # rows by kind (window or not)
         self._seen = {False: 0, True: 0}
@@ -78,7 +80,9 @@ class Reservoir:
         self.learned = learned
 
     def _kept(self, rows: RowColumns) -> Bool:
-        return np.fromiter((key in self._slots for key in rows.key.tolist()), bool, len(rows))
+        if self._keys is None:
+            self._keys = kernels.Index(np.fromiter(self._slots, np.uint64, len(self._slots)))
+        return self._keys.find(rows.key) >= 0
 
     def _keep(self, rows: RowColumns) -> RowColumns:
         """The rows that found a place."""
@@ -104,6 +108,7 @@ class Reservoir:
 
     def _put(self, rows: RowColumns, slots: I64) -> RowColumns:
         assert self._rows is not None
+        self._keys = None
         for key, slot in zip(rows.key.tolist(), slots.tolist(), strict=True):
             if slot < 0:
                 continue

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine import kernels
 from engine.normal.features import Dictionary
 from engine.records import F32, F64, I32, I64
 
@@ -37,10 +38,12 @@ class Pairs:
 
     def __call__(self, service: I32, subject: I32) -> I32:
         """Codes [n]."""
-        packed, inverse = np.unique(service.astype(np.int64) << 32 | subject, return_inverse=True)
-        codes = np.array([self._code(pair) for pair in packed.tolist()], np.int32)
-        found: I32 = codes[inverse]
-        return found
+        packed = service.astype(np.int64) << 32 | subject
+        of, first = kernels.group(packed.view(np.uint64))
+        distinct = packed[first]
+        codes, order = np.empty(len(distinct), np.int32), np.argsort(distinct)
+        codes[order] = [self._code(pair) for pair in distinct[order].tolist()]
+        return codes.take(of)
 
     def texts(self, services: Dictionary, subjects: Dictionary) -> list[str]:
         """Service and subject of each pair from code 1 on, for the state."""
