@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.evidence.latency import Latency
 from engine.evidence.names import Names
@@ -77,9 +78,9 @@ def _where(view: View, shifts: Latency, service: int, family: Family, resources:
     if not len(senders):
         return "", ""
     place = np.minimum(np.searchsorted(senders, at), len(senders) - 1)
-    instance = only(instance_of[place], value, least)
+    instance = only(instance_of, place, value, least)
     zones = np.unique(zone_of)
-    zone = (str(zones[0]) if several else "") if len(zones) == 1 else only(zone_of[place], value, least)
+    zone = (str(zones[0]) if several else "") if len(zones) == 1 else only(zone_of, place, value, least)
     return instance, zone
 
 
@@ -105,19 +106,19 @@ def _excess(part: Part, shifts: Latency, service: int, family: Family) -> tuple[
     return spans.resource[owner].astype(np.int64), spans.value[rows] - usual[place]
 
 
-def only(name: np.ndarray[tuple[int], np.dtype[np.str_]], value: F64, least: float) -> str:
+def only(name: np.ndarray[tuple[int], np.dtype[np.str_]], sender: npt.NDArray[np.intp], value: F64, least: float) -> str:
     """The name that alone shows high values (module's rule); "" if there are fewer than two names, or it cannot be told.
 
-    >>> only(np.array(["a"] * 9 + ["b"] * 9), np.r_[np.full(9, 1.1), np.zeros(9)] + np.tile([-.1, 0, .1], 6), 0.35)
-    'a'
-    >>> only(np.array(["a"] * 9 + ["b"] * 9), np.full(18, 1.1), 0.35)
-    ''
+    Args: name [s] of each sender; sender, value [n].
+    >>> two, sender, noise = np.array(["a", "b"]), np.repeat([0, 1], 9), np.tile([-.1, 0, .1], 6)
+    >>> only(two, sender, np.r_[np.full(9, 1.1), np.zeros(9)] + noise, 0.35), only(two, sender, np.full(18, 1.1), 0.35)
+    ('a', '')
     """
-    names, at = np.unique(name, return_inverse=True)
-    at = at.reshape(-1)
-    if len(names) < 2 or "" in names:
-        return ""
+    names, number = np.unique(name, return_inverse=True)
+    at = number.reshape(-1).take(sender)
     count = np.bincount(at, minlength=len(names)).astype(np.float64)
+    if np.count_nonzero(count) < 2 or "" in names[count > 0]:
+        return ""
     total, square = np.bincount(at, weights=value, minlength=len(names)), np.bincount(at, weights=value**2, minlength=len(names))
     best = int(np.argmax(np.where(count >= LEAST_N, total / np.maximum(count, 1), -np.inf)))
     n, rest = count[best], count.sum() - count[best]

@@ -60,62 +60,79 @@ static double edge(Edge *edges, int64_t at, int scale) {
     return kept->value;
 }
 
+/* What bounds depend on, where all buckets are of positive values, as of nearly all histograms; and what they were found to be. */
+typedef struct {
+    int64_t start;
+    double zero;
+    int scale, ups, known, count, skipped;
+} Shape;
+
+/* Bounds of buckets into `bounds`, which has room for WRITTEN: their number, -1 where they do not ascend. `skipped` of the positive ones lie
+ * below the zero threshold. */
+static int write_bounds(Edge *edges, int scale, double zero, int64_t up_start, int ups, int64_t down_start, int downs, double *bounds, int *skipped) {
+    int n = 0;
+    if (downs) {
+        if (!edges_fit(down_start, downs, scale)) return -1;
+        for (int i = downs; i >= 0; i--) bounds[n++] = -edge(edges, down_start + i, scale);
+        bounds[n++] = zero;
+    } else {
+        bounds[n++] = zero != 0.0 ? -zero : 0.0;
+        if (zero != 0.0) bounds[n++] = zero;
+    }
+    double top = bounds[n - 1];
+    *skipped = 0;
+    if (ups) {
+        double first = 0.0;
+        if (!edges_fit(up_start, ups, scale)) return -1;
+        while (*skipped <= ups && !((first = edge(edges, up_start + *skipped, scale)) > top)) ++*skipped;
+        if (*skipped > ups) return -1;
+        bounds[n++] = first;
+        for (int i = *skipped + 1; i <= ups; i++) bounds[n++] = edge(edges, up_start + i, scale);
+    }
+    for (int i = 0; i < n; i++)
+        if (!isfinite(bounds[i]) || (i && bounds[i - 1] >= bounds[i])) return -1;
+    return n;
+}
+
 /* Bounds and counts (one more) of an exponential histogram; the number of bounds, -1 where it is not a histogram.
- * `bounds` and `counts` have room for WRITTEN. */
-static int write_out(Edge *edges, int scale, uint64_t zero_count, double threshold, Side positive, Side negative, double *bounds, double *counts) {
-    double up[BUCKETS_CAP + 1], down[BUCKETS_CAP + 1], above[BUCKETS_CAP + 2];
-    int ups, downs, n = 0, m = 0;
+ * `bounds` and `counts` have room for WRITTEN. Bounds are written anew where `last`, what those that are there are of, is another shape. */
+static int write_out(Edge *edges, Shape *last, int scale, uint64_t zero_count, double threshold, Side positive, Side negative, double *bounds, double *counts) {
+    double up[BUCKETS_CAP + 1], down[BUCKETS_CAP + 1];
+    int ups, downs, m = 0;
     if (scale < SCALE_LOWEST || scale > SCALE_HIGHEST) return -1;
     int widest = merges_of(positive), other = merges_of(negative);
     if (other > widest) widest = other;
     int64_t up_start = merged(positive, widest, up, &ups), down_start = merged(negative, widest, down, &downs);
     scale -= widest;
+    double zero = threshold > 0.0 ? threshold : 0.0;
+    if (!last->known || downs || last->scale != scale || last->start != up_start || last->ups != ups || last->zero != zero) {
+        *last = (Shape){up_start, zero, scale, ups, 0, 0, 0};
+        last->count = write_bounds(edges, scale, zero, up_start, ups, down_start, downs, bounds, &last->skipped);
+        if (last->count < 0) return -1;
+        last->known = !downs;
+    }
     if (downs) {
-        if (!edges_fit(down_start, downs, scale)) return -1;
-        for (int i = downs; i >= 0; i--) bounds[n++] = -edge(edges, down_start + i, scale);
         counts[m++] = 0.0;
         for (int i = downs - 1; i >= 0; i--) counts[m++] = down[i];
+    } else if (zero != 0.0) {
+        counts[m++] = 0.0;
     }
-    double zero = threshold > 0.0 ? threshold : 0.0, top;
+    counts[m++] = (double)zero_count;
     if (ups) {
-        if (!edges_fit(up_start, ups, scale)) return -1;
-        for (int i = 0; i <= ups; i++) above[i] = edge(edges, up_start + i, scale);
-    }
-    if (!n) {
-        bounds[n++] = zero != 0.0 ? -zero : 0.0;
-        counts[m++] = zero != 0.0 ? 0.0 : (double)zero_count;
-        if (zero != 0.0) {
-            bounds[n++] = zero;
-            counts[m++] = (double)zero_count;
-        }
-        top = bounds[n - 1];
-    } else {
-        top = zero;
-        bounds[n++] = zero;
-        counts[m++] = (double)zero_count;
-    }
-    if (ups) {
-        int skipped = 0;
-        if (above[0] <= top)
-            while (skipped <= ups && !(above[skipped] > top)) skipped++;
-        if (skipped > ups) return -1;
-        for (int i = skipped; i <= ups; i++) bounds[n++] = above[i];
+        int skipped = last->skipped;
         if (!skipped) {
             counts[m++] = 0.0;
-            for (int i = 0; i < ups; i++) counts[m++] = up[i];
         } else {
             unsigned __int128 sum = 0; /* buckets below the zero threshold stay with the first one above it */
             int64_t stop = up_start + skipped;
             for (size_t at = 0; at < positive.size && (((int64_t)positive.offset + (int64_t)at) >> widest) < stop; at++)
                 sum += positive.counts[at];
             counts[m++] = (double)sum;
-            for (int i = skipped; i < ups; i++) counts[m++] = up[i];
         }
+        for (int i = skipped; i < ups; i++) counts[m++] = up[i];
     }
     counts[m++] = 0.0;
-    for (int i = 0; i < n; i++)
-        if (!isfinite(bounds[i]) || (i && bounds[i - 1] >= bounds[i])) return -1;
-    return n;
+    return last->count;
 }
 
 #endif

@@ -245,7 +245,7 @@ static int take_point(Walk *w, Piece point, const Metric *metric) {
     if (exponential && !no_value) {
         positive.counts = (const uint64_t *)w->up.rows, positive.size = w->up.count;
         negative.counts = (const uint64_t *)w->down.rows, negative.size = w->down.count;
-        int written = write_out(w->edges, scale, zero_count, zero_threshold, positive, negative, w->written_bounds, w->written_counts);
+        int written = write_out(w->edges, &w->written, scale, zero_count, zero_threshold, positive, negative, w->written_bounds, w->written_counts);
         if (written < 0) {
             dropped = DROP_SHAPE;
         } else {

@@ -45,6 +45,7 @@ typedef struct {
     Table bounds; /* of this request */
     Rows key, joined, point_bounds, up, down; /* of this item */
     Edge edges[EDGES];
+    Shape written; /* what of written_bounds are */
     double written_bounds[WRITTEN], written_counts[WRITTEN];
     Slot slots[KEYS];
     uint64_t set;

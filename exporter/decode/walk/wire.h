@@ -53,6 +53,10 @@ static inline Bytes varint(Bytes p, Bytes end, uint64_t *value) {
         *value = *p;
         return p + 1;
     }
+    if (left(p, end) >= 2 && p[1] < 0x80) { /* two bytes, as most counts and sizes that are not one */
+        *value = (p[0] & 0x7f) | (uint64_t)p[1] << 7;
+        return p + 2;
+    }
     return long_varint(p, end, 10, value);
 }
 
