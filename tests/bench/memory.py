@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--services", type=int, default=200)
     parser.add_argument("--report", type=Path, help="Markdown to write")
     args = parser.parse_args()
-    lived = past.lived(args.services, time.time_ns() - 6 * HOUR_NS)
+    lived = past.lived(args.services, time.time_ns() - 6 * HOUR_NS, PACE)
     tables: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as name, with_past(Path(name), lived, "memory") as (server, serving):
         traffic = SpanTraffic(Settings(services=args.services, spans_a_second=PACE, start_ns=lived.end_ns, seed=2))

@@ -113,7 +113,7 @@ def main() -> int:
     out, settings = Out(), settings_text()
     print(f"machine: {machine()}\nsettings of serve: {settings}", flush=True)
     start_ns = time.time_ns() - 6 * HOUR_NS  # live, event time may not run ahead of the clock
-    lived = past.lived(SERVICES, start_ns) if wanted & {"whole", "chain"} else None
+    lived = past.lived(SERVICES, start_ns, PACE) if wanted & {"whole", "chain"} else None
     if lived is not None:
         print(f"model in use whatever the gate says: {'; '.join(lived.gate)}", flush=True)
     profiles: list[Profile] = []

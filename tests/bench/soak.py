@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--unseen", type=float, default=0.005, help="share of spans that nothing came before (default: %(default)g)")
     parser.add_argument("--report", type=Path, help="Markdown to write, with the picture beside it")
     args = parser.parse_args()
-    lived = past.lived(SERVICES, time.time_ns() - 6 * HOUR_NS)
+    lived = past.lived(SERVICES, time.time_ns() - 6 * HOUR_NS, args.rate)
     with tempfile.TemporaryDirectory() as name, with_past(Path(name), lived, "soak") as (server, serving):
         half = SpanTraffic(
             Settings(spans_a_second=args.rate, odd_share=args.unseen, spans_a_request=REQUEST_SPANS, start_ns=lived.end_ns, seed=3)

@@ -131,7 +131,7 @@ def profile(rate: float, seconds: float, services: int, odd_share: float = 0.005
     """Run it, with memory kept as `whence serve` keeps it."""
     keep_heap()
     large_apart()
-    past = lived(services, START_NS)
+    past = lived(services, START_NS, rate)
     engine, strings, resources, last_ns = past.engine, past.strings, past.resources, past.end_ns
     traffic = SpanTraffic(Settings(services=services, spans_a_second=rate, odd_share=odd_share, start_ns=last_ns, seed=2))
     columns = Columns(traffic, strings, resources)
