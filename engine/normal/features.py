@@ -173,13 +173,12 @@ class Translation:
             grown = np.full(max(top + 1, 2 * len(self._known)), -1, np.int32)
             grown[: len(self._known)] = self._known
             self._known = grown
-        codes = self._known[foreign]
-        if (codes < 0).any():
+        codes: I32 = self._known.take(foreign)
+        if int(codes.min()) < 0:
             for code in np.unique(foreign[codes < 0]).tolist():
                 self._known[code] = self.dictionary.code(self._text(code))
-            codes = self._known[foreign]
-        known: I32 = codes
-        return known
+            codes = self._known.take(foreign)
+        return codes
 
 
 def deviation(z: F64 | F32) -> F32:

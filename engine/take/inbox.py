@@ -230,7 +230,7 @@ class Inbox:
         """Rows by time; where times are equal by the sender's rank, then by the ids, of which the last counts most."""
         times = laid(parts, "time_ns")
         order = kernels.argsort(times)
-        time_ns = times[order]
+        time_ns = times.take(order)
         tied = np.zeros(len(order) + 1, bool)
         tied[1:-1] = time_ns[1:] == time_ns[:-1]
         places = np.flatnonzero(tied[1:] | tied[:-1])

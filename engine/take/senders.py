@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine import kernels
 from engine.records import I32, I64
 
 
@@ -26,8 +27,5 @@ def sent(resource: I32) -> Sent:
     """
     items = np.bincount(resource)
     codes = np.flatnonzero(items)
-    rows = np.arange(len(resource))
-    first, last = np.zeros(len(items), np.int64), np.zeros(len(items), np.int64)
-    last[resource] = rows  # of equal places the last write stays
-    first[resource[::-1]] = rows[::-1]
+    first, last = kernels.bounds(resource, np.arange(len(resource)), len(items))
     return Sent(codes, items[codes], first[codes], last[codes])

@@ -121,10 +121,10 @@ class Assembler:
         times = np.concatenate([laid(spans, "time_ns"), laid(logs, "time_ns")])
         first, last = kernels.bounds(np.concatenate([of_spans, of_logs]), times, count)
         leaves = (last <= window.end_ns - QUIET_NS) | (first <= window.end_ns - LONGEST_NS)
-        leaving, log_leaves = leaves[of_spans], leaves[of_logs]
+        leaving, log_leaves = leaves.take(of_spans), leaves.take(of_logs)
         go = np.flatnonzero(leaving)
-        of, order = _by_trace(of_spans[go], count)
-        self._spans, going = gather(spans, TreeColumns, np.flatnonzero(~leaving), go[order])
+        of, order = _by_trace(of_spans.take(go), count)
+        self._spans, going = gather(spans, TreeColumns, np.flatnonzero(~leaving), go.take(order))
         self._logs, log_going = gather(logs, LogColumns, np.flatnonzero(~log_leaves), np.flatnonzero(log_leaves))
         del spans, logs  # they must be gone before those that leave are joined
         self._shrink()

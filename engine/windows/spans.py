@@ -103,10 +103,10 @@ class Spans:
     def sample(self, share: float) -> Spans:
         """A smaller share of all traces, by the same hash as the assembler's: a sample is part of every larger one. They stand for more."""
         kept_trace = kernels.mixed(self.trace_hi, self.trace_lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
-        kept = kept_trace[self.trace]
-        rows, traces = np.flatnonzero(kept), np.flatnonzero(kept_trace)
-        row, trace = np.cumsum(kept, dtype=np.int32) - 1, np.cumsum(kept_trace, dtype=np.int32) - 1
-        step, value = np.flatnonzero(kept.take(self.step_span)), np.flatnonzero(kept.take(self.value_span))
+        rows, traces = kernels.chosen(self.trace, kept_trace), np.flatnonzero(kept_trace)
+        kept, row, trace = np.zeros(len(self), bool), np.empty(len(self), np.int32), np.empty(len(kept_trace), np.int32)
+        kept[rows], row[rows], trace[traces] = True, np.arange(len(rows)), np.arange(len(traces))
+        step, value = kernels.chosen(self.step_span, kept), kernels.chosen(self.value_span, kept)
         parent = self.parent.take(rows)
         columns = {name: getattr(self, name).take(rows) for name in _OF_SPANS}
         return Spans(
