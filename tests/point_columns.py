@@ -21,6 +21,7 @@ from engine.records import (
     series_text,
 )
 from engine.strings import Resources, Strings
+from engine.take.columns import empty
 
 
 class Point(NamedTuple):
@@ -42,11 +43,6 @@ class Point(NamedTuple):
     counts: tuple[float, ...] = ()
     bounds: tuple[float, ...] = ()
     resource: Resource | None = None
-
-
-def empty(kind: type) -> object:
-    """A table without rows."""
-    return kind(**{name: np.zeros(1 if name == "counts_at" else 0, np.int64) for name in kind.__annotations__})
 
 
 def window(points: Sequence[Point], strings: Strings, resources: Resources) -> Window:

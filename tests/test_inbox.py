@@ -12,7 +12,7 @@ from engine.records import MINUTE_NS, SECOND_NS, Batch, LinkColumns, Resource, S
 from engine.settings import EngineSettings
 from engine.strings import Resources
 from engine.take.clock import Clocks
-from engine.take.columns import empty, select
+from engine.take.columns import concat, empty, gather, select
 from engine.take.inbox import Inbox
 
 DAY_NS = 24 * 3600 * SECOND_NS
@@ -37,6 +37,19 @@ def inbox_of(services: int = 2) -> tuple[Inbox, Resources]:
 
 def ids(windows: list[Window]) -> list[tuple[int, list[int]]]:
     return [(window.end_ns, window.spans.span.tolist()) for window in windows]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=4), st.data())
+def test_rows_gathered_are_those_of_all_laid_together(times: list[list[int]], data: st.DataObject) -> None:
+    parts = [spans_at(each) for each in times]
+    whole, count = concat(parts, SpanColumns), sum(map(len, times))
+    rows = [np.array(data.draw(st.lists(st.integers(0, count - 1)) if count else st.just([])), np.int64) for _ in range(2)]
+    for found, wanted in zip(gather(parts, SpanColumns, *rows), rows, strict=True):
+        expected = select(whole, wanted)
+        for name in SpanColumns.__slots__:
+            column = getattr(found, name)
+            assert column.dtype == getattr(expected, name).dtype
+            assert column.tolist() == getattr(expected, name).tolist()
 
 
 @settings(max_examples=60, deadline=None)

@@ -56,6 +56,24 @@ def test_the_same_export_twice_counts_once() -> None:
     assert len(assembler(records).preview(records.window(0, 10))) == 6
 
 
+def test_of_many_that_wait_a_sample_of_whole_traces_is_read_and_stands_for_all() -> None:
+    records = shop(400)
+    waits, window = assembler(records, budget=10_000), records.window(0, 10)
+    waits.take(window)
+    whole, half = waits.preview(), waits.preview(most=len(waits.preview()) // 2)
+    ids = {(int(hi), int(lo)) for hi, lo in zip(whole.trace_hi, whole.trace_lo, strict=True)}
+    kept = {(int(hi), int(lo)) for hi, lo in zip(half.trace_hi, half.trace_lo, strict=True)}
+    assert half.share == 0.5
+    assert kept < ids
+    assert 0.35 * len(ids) < len(kept) < 0.65 * len(ids)
+    of_kept = [(int(hi), int(lo)) in kept for hi, lo in zip(whole.spans.trace_hi, whole.spans.trace_lo, strict=True)]
+    assert len(half) == sum(of_kept)
+    assert sorted(half.self_ns.tolist()) == sorted(whole.self_ns[of_kept].tolist())
+    assert len(half.log_span) == sum(key in kept for key in zip(whole.logs.trace_hi.tolist(), whole.logs.trace_lo.tolist(), strict=True))
+    assert len(waits.preview(most=len(whole))) == len(whole)
+    assert len(waits.preview()) == len(whole)  # nothing was taken away
+
+
 def test_a_record_of_another_service_is_not_the_spans() -> None:
     records = Records()
     records.span("a", "op", 1, 5, span=1, trace_lo=1)
