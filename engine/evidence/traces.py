@@ -30,8 +30,6 @@ from engine.windows import EVENT_BITS, Codes, Ring, Spans, View, view
 
 #: With no more spans than these there is nothing to compare: synthetic or sampled to almost nothing.
 FEW_IN_WINDOW, FEW_IN_HISTORY = 50, 200
-#: Spans of traces that still wait, of which every window reads a sample of traces where they are more: 5 s of 13,000 spans a second.
-PREVIEWED = 65_536
 
 
 class Traces:
@@ -134,8 +132,7 @@ class Traces:
         """Spans from the block that start cuts to end, those that wait included."""
         if self._preview is None or self._preview[0] is not pending:
             self._preview = None  # the old one first: they are large
-            most = PREVIEWED if pending is None else None
-            self._preview = pending, Spans.of(self.assembler.preview(pending, most=most), self.codes)
+            self._preview = pending, Spans.of(self.assembler.preview(pending), self.codes)
         since = start_ns // self._settings.block_ns * self._settings.block_ns
         return self.ring.between(since, end_ns, self._preview[1])
 
