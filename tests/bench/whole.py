@@ -21,7 +21,7 @@ from tests.bench.scrape import Scrape, quantile_of
 from tests.bench.table import Line, Met, at_least, at_most
 from tests.serving import Serving
 
-ITEMS = 600_000  # a round: two windows at the pace below
+ITEMS = 1_200_000  # a round: four windows at the pace below
 #: Event time goes as if so many spans came in a second: what the assembler's 500,000 places hold with a share of 0.9 and more.
 PACE = 30_000.0
 WARM_SECONDS = 100  # of event time, until windows close at that pace over traffic of that pace, in memory that was fetched once
