@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import kernels
 from engine.normal.features import RowColumns, nameless_key
-from engine.records import I64, Bool
+from engine.records import I64, U64, Bool
 
 ARRIVALS, WINDOWS = 12288, 4096  # rows kept of each kind
 WAITING_A_WINDOW = 8192
@@ -40,10 +40,11 @@ class Reservoir:
 
     def wait(self, end_ns: int, rows: RowColumns) -> None:
         """Put rows of a window in quarantine that are not kept already; of too many those with the smallest keys, a fair sample."""
-        rows = rows.select(~self._kept(rows))
-        if len(rows) > WAITING_A_WINDOW:
-            self.dropped += len(rows) - WAITING_A_WINDOW
-            rows = rows.select(np.sort(np.argsort(rows.key, kind="stable")[:WAITING_A_WINDOW]))
+        new = np.flatnonzero(~self._kept(rows))
+        if len(new) > WAITING_A_WINDOW:
+            self.dropped += len(new) - WAITING_A_WINDOW
+            new = new[smallest(rows.key[new], WAITING_A_WINDOW)]
+        rows = rows.select(new)
         if self._waits + len(rows) > WAITING_ROWS:
             self.dropped += len(rows)
             return
@@ -121,3 +122,14 @@ class Reservoir:
         for field in fields(RowColumns):
             getattr(self._rows, field.name)[slots[final]] = getattr(rows, field.name)[final]
         return rows.select(final)
+
+
+def smallest(key: U64, count: int) -> I64:
+    """Positions of the `count` smallest keys, of equal ones the first, ascending.
+
+    >>> smallest(np.array([5, 9, 5, 1, 5], np.uint64), 3).tolist()
+    [0, 2, 3]
+    """
+    last = np.partition(key, count - 1)[count - 1]
+    below = np.flatnonzero(key < last)
+    return np.sort(np.append(below, np.flatnonzero(key == last)[: count - len(below)]))
