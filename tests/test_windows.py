@@ -167,6 +167,16 @@ def test_tables_are_capped_and_counted() -> None:
     assert Tally.of(np.array([3, 1, 3])).plus(Tally.of(np.array([1, 2]))).count.tolist() == [2, 1, 2]
 
 
+def test_counts_are_packed_where_they_stay_what_they_are() -> None:
+    whole = Tally.of(np.array([3, 1, 3]), np.array([2.0**24, 1.0, 0.0]))
+    packed, split = whole.packed(), Tally.of(np.array([3, 1]), np.array([0.1, 1.0]))
+    assert packed.code.nbytes + packed.count.nbytes == (whole.code.nbytes + whole.count.nbytes) / 2
+    assert packed.plus(whole).count.tolist() == whole.plus(whole).count.tolist() == [2, 2.0**25]
+    assert split.packed() is split
+    large = Tally.of(np.array([7]), np.array([2.0**24 + 1]))
+    assert large.packed() is large
+
+
 def test_the_shares_of_traces_that_are_joined_and_kept_are_told() -> None:
     traces = stream(shop(300), 300)
     assert traces.shares(at(300)) == {"assembled": 1.0, "sliding": 1.0}

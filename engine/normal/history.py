@@ -7,7 +7,7 @@ block that start cuts. Blocks covered by an incident are left out, also in hinds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,8 @@ class Baseline:
     def fold(self, block: Block, codes: Codes, minutes: float) -> None:
         """Take the next block, `minutes` long; requests a minute count only where given, minutes > 0."""
         self.shares.grow(codes.context_of, len(codes.contexts))
-        counts = Counts(block.contexts.code, block.contexts.count, block.outcomes.code, block.outcomes.count, block.requests, block.spans)
+        columns = [(each.code.astype(np.int64), each.count.astype(np.float64)) for each in (block.contexts, block.outcomes)]
+        counts = Counts(*columns[0], *columns[1], block.requests, block.spans)
         self.shares.fold(counts)
         self.levels.fold(block.values)
         if minutes > 0 and len(block.entries.code):
@@ -177,7 +178,8 @@ class History:
             self.late += part.spans
             return
         known = self._blocks.get(number)
-        self._blocks[number] = known.plus(part) if known else part
+        block = known.plus(part) if known else part
+        self._blocks[number] = replace(block, contexts=block.contexts.packed(), outcomes=block.outcomes.packed())
         if self._memo is not None and number < self._memo[0]:
             self._memo = None  # a late item changed a block that is in the memo
 

@@ -78,11 +78,11 @@ class Reference(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Moments of some values by subject; subjects ascend, each once. Where each has one value, counts and squares take no room."""
+    """Moments of some values by subject; subjects ascend, each once. Where each has one value, it alone takes room."""
 
     subject: I32 | I64  # [s]
     n: F64  # [s]
-    mean: F64  # [s]
+    mean: F32  # [s]
     squares: F64  # [s] sum of squared deviations from the mean
 
     @classmethod
@@ -95,13 +95,13 @@ class Block(NamedTuple):
         np.clip(off, -reach, reach, out=off)
         if (subject[1:] > subject[:-1]).all():
             one, zero = (np.broadcast_to(np.float64(value), len(subject)) for value in (1, 0))
-            return cls(subject, one, np.take(centre, subject) + off, zero)
+            return cls(subject, one, (np.take(centre, subject) + off).astype(np.float32), zero)
         count = np.bincount(subject, minlength=size)
         there = np.flatnonzero(count).astype(np.int32)
         n = count[there].astype(np.float64)
         total = np.bincount(subject, off, size)[there]
         squares = np.bincount(subject, off * off, size)[there]
-        return cls(there, n, centre[there] + total / n, np.maximum(squares - total**2 / n, 0))
+        return cls(there, n, (centre[there] + total / n).astype(np.float32), np.maximum(squares - total**2 / n, 0))
 
 
 class Moments:
