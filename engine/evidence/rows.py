@@ -23,6 +23,7 @@ from engine.normal.learn import TrainedModel, TrainingJob
 from engine.normal.log_rows import LogRows
 from engine.normal.lot import Oddest
 from engine.normal.model import MEMBERS
+from engine.normal.past import Past
 from engine.normal.point_rows import PointRows
 from engine.normal.sender import Senders
 from engine.normal.span_rows import SpanRows
@@ -58,7 +59,7 @@ class Rows:
         }
         self._window: Window | None = None  # the last one, until its rows are made
         self._kept: dict[Source, deque[Oddest]] = {source: deque(maxlen=KEPT_WINDOWS) for source in extractors}
-        self._past: dict[tuple[Source, str], deque[tuple[int, float]]] = {}
+        self._past: dict[tuple[Source, str], Past] = {}
         self._waiting: deque[tuple[int, Source, str, float]] = deque()
 
     def arrive(self, batch: Batch) -> int | None:
@@ -110,8 +111,8 @@ class Rows:
         while self._waiting and self._waiting[0][0] <= until_ns:
             end_ns, source, service, nats = self._waiting.popleft()
             if not any(start <= end_ns <= end for start, end in abnormal):
-                self._past.setdefault((source, service), deque(maxlen=HISTORY_WINDOWS)).append((end_ns, nats))
-                self._past.setdefault((source, ""), deque(maxlen=POOL_WINDOWS)).append((end_ns, nats))
+                self._past.setdefault((source, service), Past(HISTORY_WINDOWS)).add(end_ns, nats)
+                self._past.setdefault((source, ""), Past(POOL_WINDOWS)).add(end_ns, nats)
 
     def due(self, now_ns: int) -> TrainingJob | None:
         """The next training, if one is due; each must end in `adopt` or `fail`."""
@@ -186,15 +187,15 @@ class Rows:
     def state(self) -> dict[str, Any]:
         """What was learnt, as JSON values, arrays and texts. Kept windows and rows in quarantine are not part of it."""
         self._finish()
-        past = [[source.value, service, list(entries)] for (source, service), entries in self._past.items()]
+        past = [[source.value, service, known.entries()] for (source, service), known in self._past.items()]
         return {"past": past, "sources": {source.value: watch.state() for source, watch in self.watches.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from an earlier `state`, in new Rows."""
         for source, service, entries in state["past"]:
-            kept: deque[tuple[int, float]] = deque(maxlen=HISTORY_WINDOWS if service else POOL_WINDOWS)
-            kept.extend((end_ns, nats) for end_ns, nats in entries)
-            self._past[Source(source), service] = kept
+            known = self._past[Source(source), service] = Past(HISTORY_WINDOWS if service else POOL_WINDOWS)
+            for end_ns, nats in entries:
+                known.add(end_ns, nats)
         for source, watch in self.watches.items():
             watch.restore(state["sources"][source.value])
 
@@ -219,9 +220,9 @@ class Rows:
     def _reference(self, source: Source, service: str, before_ns: int) -> tail.Tail | None:
         """Tail of the past window scores of the service, or of the source; None if there are not even those."""
         for name in (service, ""):
-            past = [nats for end_ns, nats in self._past.get((source, name), ()) if end_ns <= before_ns]
-            if len(past) >= tail.ENOUGH:
-                return tail.fit(np.array(past), LEAST_WINDOW_NATS)
+            known = self._past.get((source, name))
+            if known is not None and len(past := known.until(before_ns)) >= tail.ENOUGH:
+                return tail.fit(past, LEAST_WINDOW_NATS)
         return None
 
     def _piece(
