@@ -60,6 +60,11 @@ class Joined:
         return len(self.service)
 
 
+def sampled(trace_hi: U64, trace_lo: U64, share: float) -> Bool:
+    """Ids of a share of all traces. The threshold rises and falls, the hash stays: a smaller sample is part of every larger one."""
+    return kernels.mixed(trace_hi, trace_lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+
+
 def join(
     spans: TreeColumns,
     logs: LogColumns,

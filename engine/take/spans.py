@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine import kernels
-from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, U64, Bool, LogColumns, Window
+from engine.records import I32, I64, SECOND_NS, SEVERITY_ERROR, Bool, LogColumns, Window
 from engine.strings import Resources, Strings
 from engine.take.columns import TreeColumns, concat, empty, gather, laid, select
-from engine.take.joined import Joined, join
+from engine.take.joined import Joined, join, sampled
 from engine.take.templates import WILDCARD, Templates
 
 QUIET_NS = 5 * SECOND_NS  # a trace leaves so long after its last item
@@ -117,7 +117,7 @@ class Assembler:
 
     def take(self, window: Window) -> Joined:
         """Add a window's items and give out the traces that are complete at its end."""
-        spans, logs = self._merged(window)
+        spans, logs = self._parts(window)
         of_spans, of_logs, count = _traces(spans, logs)
         times = np.concatenate([laid(spans, "time_ns"), laid(logs, "time_ns")])
         first, last = kernels.bounds(np.concatenate([of_spans, of_logs]), times, count)
@@ -139,31 +139,28 @@ class Assembler:
 
         Of more than `most` spans a sample of traces, by the same hash as over budget: they will be here whole when they are complete.
         """
-        spans, logs = ([self._spans], [self._logs]) if window is None else self._merged(window, counted=False)
+        spans, logs = ([self._spans], [self._logs]) if window is None else self._parts(window, counted=False)
         share, waiting = self.share, sum(len(part.time_ns) for part in spans)
         if waiting > most:
             share *= most / waiting
-            spans = [select(part, _below(share, part.trace_hi, part.trace_lo)) for part in spans]
-            logs = [select(part, _below(share, part.trace_hi, part.trace_lo)) for part in logs]
+            spans = [select(part, sampled(part.trace_hi, part.trace_lo, share)) for part in spans]
+            logs = [select(part, sampled(part.trace_hi, part.trace_lo, share)) for part in logs]
         of_spans, _, count = _traces(spans, logs)
         of, order = _by_trace(of_spans, count)
         return self._join(gather(spans, TreeColumns, order)[0], of, concat(logs, LogColumns), complete=False, share=share)
 
-    def _merged(self, window: Window, *, counted: bool = True) -> tuple[list[TreeColumns], list[LogColumns]]:
+    def _parts(self, window: Window, *, counted: bool = True) -> tuple[list[TreeColumns], list[LogColumns]]:
         """What waits, and those of a window that are kept."""
         spans, logs = TreeColumns.of(window.spans), window.logs
         if len(logs.time_ns):
             logs = select(logs, (logs.trace_hi | logs.trace_lo) != 0)
         if self.share < 1:
-            kept_spans, kept_logs = self._kept(spans.trace_hi, spans.trace_lo), self._kept(logs.trace_hi, logs.trace_lo)
+            kept_spans, kept_logs = (sampled(part.trace_hi, part.trace_lo, self.share) for part in (spans, logs))
             if counted:
                 self.counts["spans_sampled_out"] += int((~kept_spans).sum())
                 self.counts["logs_sampled_out"] += int((~kept_logs).sum())
             spans, logs = select(spans, kept_spans), select(logs, kept_logs)
         return [self._spans, spans], [self._logs, logs]
-
-    def _kept(self, hi: U64, lo: U64) -> Bool:
-        return _below(self.share, hi, lo)
 
     def _shrink(self) -> None:
         """Over budget: halve the share until it fits. Under half of it: let the share rise again, slowly."""
@@ -172,7 +169,7 @@ class Assembler:
             self.share = min(1.0, self.share * 1.25)
         while max(len(self._spans.time_ns), len(self._logs.time_ns)) > self.budget and self.share > LOWEST_SHARE:
             self.share /= 2
-            spans, logs = self._kept(self._spans.trace_hi, self._spans.trace_lo), self._kept(self._logs.trace_hi, self._logs.trace_lo)
+            spans, logs = (sampled(part.trace_hi, part.trace_lo, self.share) for part in (self._spans, self._logs))
             self.counts["spans_sampled_out"] += int((~spans).sum())
             self.counts["logs_sampled_out"] += int((~logs).sum())
             self._spans, self._logs = select(self._spans, spans), select(self._logs, logs)
@@ -196,11 +193,6 @@ class Assembler:
             complete=complete,
             share=share,
         )
-
-
-def _below(share: float, hi: U64, lo: U64) -> Bool:
-    """A share of all traces. The threshold rises and falls, the hash stays: a smaller sample is part of a larger one."""
-    return kernels.mixed(hi, lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
 
 
 def _traces(spans: Sequence[TreeColumns], logs: Sequence[LogColumns]) -> tuple[I32, I32, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine import kernels
 from engine.records import F32, F64, I32, I64, U64, Bool, SpanKind, Status
-from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined
+from engine.take.joined import KIND_SHIFT, SERVICE_SHIFT, EventKind, Joined, sampled
 from engine.windows.codes import EDGE, ROOT, SELF, SPAN_EVENT, Codes
 from engine.windows.sums import Tally, Values
 
@@ -102,7 +102,7 @@ class Spans:
 
     def sample(self, share: float) -> Spans:
         """A smaller share of all traces, by the same hash as the assembler's: a sample is part of every larger one. They stand for more."""
-        kept_trace = kernels.mixed(self.trace_hi, self.trace_lo) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+        kept_trace = sampled(self.trace_hi, self.trace_lo, share)
         rows, traces = kernels.chosen(self.trace, kept_trace), np.flatnonzero(kept_trace)
         kept, row, trace = np.zeros(len(self), bool), np.empty(len(self), np.int32), np.empty(len(kept_trace), np.int32)
         kept[rows], row[rows], trace[traces] = True, np.arange(len(rows)), np.arange(len(traces))
