@@ -68,7 +68,11 @@ TABLE: tuple[Row, ...] = (
     _found("rca_watermark_timestamp_seconds", "Event time up to which everything is decided"),
     _found("rca_engine_dropped_total", "Items the engine did not use", "what", "reason", kind="counter"),
     _found("rca_engine_hurried_total", "Times that windows closed early: engine.waiting_items waited", kind="counter"),
-    _found("rca_traces_share_ratio", "Share of traces that are joined, and that are kept of the last two minutes at the least", "place"),
+    _found(
+        "rca_traces_share_ratio",
+        "Share of traces that are joined, kept of the last two minutes at the least, and read while they wait for their rest",
+        "place",
+    ),
     Row("rca_hint", "gauge", "1: something about the telemetry makes whence blind", ("service_name", "hint")),
     # receiving
     _received("rca_receiver_items_total", "Spans, log records and data points taken", "transport", "signal"),

@@ -179,7 +179,7 @@ def test_counts_are_packed_where_they_stay_what_they_are() -> None:
 
 def test_the_shares_of_traces_that_are_joined_and_kept_are_told() -> None:
     traces = stream(shop(300), 300)
-    assert traces.shares(at(300)) == {"assembled": 1.0, "sliding": 1.0}
+    assert traces.shares(at(300)) == {"assembled": 1.0, "sliding": 1.0, "waiting": 1.0}
     traces.ring.spans = traces.ring.held // 2
     traces.take(shop(310).window(300, 310))
     assert traces.shares(at(310))["sliding"] < 1.0

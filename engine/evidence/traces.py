@@ -124,9 +124,13 @@ class Traces:
         }
 
     def shares(self, now_ns: int) -> dict[str, float]:
-        """Share of all traces that are joined, and that are kept of the sliding span, at its thinnest."""
-        sliding = self.ring.between(now_ns - self._settings.sliding_ns, now_ns)
-        return {"assembled": self.assembler.share, "sliding": min((chunk.share for chunk in sliding), default=self.assembler.share)}
+        """Share of all traces that are joined, that are kept of the sliding span, at its thinnest, and that are read while they wait."""
+        assembled, sliding = self.assembler.share, self.ring.between(now_ns - self._settings.sliding_ns, now_ns)
+        return {
+            "assembled": assembled,
+            "sliding": min((chunk.share for chunk in sliding), default=assembled),
+            "waiting": self._preview[1].share if self._preview else assembled,
+        }
 
     def _chunks(self, start_ns: int, end_ns: int, pending: Window | None) -> list[Spans]:
         """Spans from the block that start cuts to end, those that wait included."""
