@@ -29,7 +29,7 @@ from tests.bench.stages import Profile, profile
 from tests.bench.stages import text as profile_text
 from tests.bench.table import Line, markdown, skipped
 from tests.bench.telling import told_line
-from tests.bench.whole import PACE, chain_line, telemetrygen_line, whole_lines
+from tests.bench.whole import PACE, WARM_SECONDS, chain_line, telemetrygen_line, whole_lines
 
 PARTS = ("receive", "index", "told", "whole", "chain", "stages")
 SERVICES = 40
@@ -83,9 +83,10 @@ def report(out: Out, lived: Past | None, profiles: list[Profile], settings: str,
         f"Machine: {machine()}. Python {sys.version.split()[0]}.",
         "",
         f"Traffic: whole traces of {SERVICES} services, 0.5 % of spans with an error type or address that did not come before, two",
-        f"connections. Whole path: event time as if {PACE:,.0f} spans came in a second.",
+        f"connections. Whole path, and what was not seen before: event time as if {PACE:,.0f} spans came in a second, counted from",
+        f"{WARM_SECONDS} s of it on, for while a young process fetches its memory a span costs a quarter more.",
         "",
-        f"Model in use: {gate}. It is used whatever the gate says: the cost of scoring is asked for here.",
+        f"Model in use: {gate}, on traffic of the same pace. It is used whatever the gate says: the cost of scoring is asked for here.",
         "",
         f"Settings of `serve`: {settings}",
         "",
