@@ -15,11 +15,12 @@ import numpy.typing as npt
 from engine.kernels import plain
 from engine.records import I32, I64, U64
 
-argsort, mixed, hashed, bounds, by_group, lookup = plain.argsort, plain.mixed, plain.hashed, plain.bounds, plain.by_group, plain.lookup
+argsort, mixed, hashed = plain.argsort, plain.mixed, plain.hashed
+bounds, by_group, chosen, lookup = plain.bounds, plain.by_group, plain.chosen, plain.lookup
 hang, self_time, steps = plain.hang, plain.self_time, plain.steps
 step_sums, value_sums, traces_by_service, fault_below = plain.step_sums, plain.value_sums, plain.traces_by_service, plain.fault_below
 _group, _parents, _index, _find = plain.group, plain.parents, plain.index, plain.find
-slot_of, intern, chained, chosen = plain.slot_of, plain.intern, plain.chained, plain.chosen
+slot_of, intern, chained = plain.slot_of, plain.intern, plain.chained
 
 try:
     from engine.kernels import sums, tables, traces  # type: ignore[attr-defined]  # compiled: no source that mypy reads
@@ -27,17 +28,11 @@ except ImportError:
     COMPILED = False
 else:
     COMPILED = True
-    argsort, mixed, hashed, bounds, by_group, lookup = (
-        tables.argsort,
-        tables.mixed,
-        tables.hashed,
-        tables.bounds,
-        tables.by_group,
-        tables.lookup,
-    )
+    argsort, mixed, hashed = tables.argsort, tables.mixed, tables.hashed
+    bounds, by_group, chosen, lookup = tables.bounds, tables.by_group, tables.chosen, tables.lookup
     hang, self_time, steps = traces.hang, traces.self_time, traces.steps
     step_sums, value_sums, traces_by_service, fault_below = sums.step_sums, sums.value_sums, sums.traces_by_service, sums.fault_below
-    intern, chained, chosen = tables.intern, tables.chained, tables.chosen
+    intern, chained = tables.intern, tables.chained
     _group, _parents, _index, _find = tables.group, traces.parents, tables.index, tables.find
 
 

@@ -33,7 +33,7 @@ class Tally:
         return Tally.of(np.concatenate([self.code, other.code]), np.concatenate([self.count, other.count]))
 
     def packed(self) -> Tally:
-        """The same in half of the memory, where all counts are whole numbers that single precision holds."""
+        """The same in half of the memory, where single precision holds all counts as they are."""
         small = self.count.astype(np.float32)
         return Tally(self.code.astype(np.int32), small) if (small == self.count).all() else self
 
