@@ -14,7 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric, ResourceMetrics, ScopeMetrics, Sum
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Gauge,
+    Metric,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from engine.records import Batch
@@ -159,3 +167,24 @@ def test_own_metrics_without_points_count_for_nothing() -> None:
     strings, resources = Strings(), Resources()
     plain = Plain(strings, resources, EVENT_TYPES).metrics(raw)
     assert plain.dropped == decoder("auto", Strings(), Resources(), EVENT_TYPES).metrics(raw).dropped == ()
+
+
+def test_bounds_are_those_of_the_point_whatever_point_came_before() -> None:
+    """The walker writes bounds anew only where the shape changes: every kind of shape behind every other."""
+    buckets = ExponentialHistogramDataPoint.Buckets
+    shapes = [
+        ExponentialHistogramDataPoint(
+            time_unix_nano=1,
+            scale=scale,
+            zero_count=7,
+            zero_threshold=threshold,
+            positive=buckets(offset=offset, bucket_counts=range(3, 3 + size)),
+            negative=buckets(offset=1, bucket_counts=[5] * below),
+        )
+        for scale, offset, size, threshold, below in itertools.product((0, 2), (-3, 2), (0, 2, 3, 400), (0.0, 0.2, 1.5, 1e300), (0, 2))
+    ]
+    for first in shapes:
+        points = [point for second in shapes for point in (first, second)]
+        histogram = Metric(name="m", exponential_histogram=ExponentialHistogram(data_points=points))
+        request = ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(scope_metrics=[ScopeMetrics(metrics=[histogram])])])
+        assert Both().check("metrics", request.SerializeToString())
